@@ -1,0 +1,53 @@
+"""Palate: a blind taste test for personalised language models. `python app.py --help` lists the flags."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="app.py", description="A blind taste test for personalised language models.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("palate-data"), help="holds everything personal; delete it to forget"
+    )
+    parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
+    parser.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
+    parser.add_argument(
+        "--import", dest="table", type=Path, metavar="PATH", help="CSV or JSONL of texts with likes or ratings"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
+    return parser.parse_args()
+
+
+def main() -> int:
+    started = time.perf_counter()
+    chosen = flags()
+    from demo.page import CannotStart, Studio, check_port, serve  # late: --help must not wait for these
+
+    try:
+        check_port(chosen.host, chosen.port)
+        studio = Studio.open(chosen.data_dir, chosen.model, chosen.quantize, chosen.seed)
+        if chosen.table:
+            print(studio.import_table(chosen.table).sentences())
+    except CannotStart as error:
+        print(f"Palate cannot start: {error}.", file=sys.stderr)
+        return 2
+    print(studio.engine_line())
+    studio.start()
+    address = serve(studio, chosen.host, chosen.port)
+    print(f"Palate is ready at {address} after {time.perf_counter() - started:.1f} s", flush=True)
+    ended = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: ended.set())
+    ended.wait()
+    studio.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""python -m collectors preview PATH: what an import would hold, before anything is saved."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from collectors.item import CollectError, Collector
+from collectors.sample import Sample
+from collectors.table import Table
+
+ROLES = ("text", "like", "dislike", "rating", "community")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        report = _read_through(_source(options)).report()
+    except CollectError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(report.as_json()) if options.json else report.sentences())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__)
+    preview = parser.add_subparsers(required=True, metavar="preview").add_parser("preview")
+    preview.add_argument("path", metavar="PATH", help="a CSV, TSV or JSON lines file, or the word: sample")
+    for role in ROLES:
+        preview.add_argument(f"--{role}", metavar="COLUMN", help=f'column to read the {role} from, "" for none')
+    preview.add_argument("--scale", type=_scale, metavar="LOW:HIGH", help="range of ratings, as in --scale=-10:10")
+    preview.add_argument("--json", action="store_true", help="print the report as one line of JSON")
+    return parser
+
+
+def _scale(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW:HIGH, such as 1:5") from None
+
+
+def _source(options: argparse.Namespace) -> Collector:
+    if options.path == "sample":
+        return Sample()
+    return Table(options.path, scale=options.scale, **{role: getattr(options, role) for role in ROLES})
+
+
+def _read_through(source: Collector) -> Collector:
+    for _ in source:
+        pass  # previewing keeps nothing but the counts
+    return source
+
+
+if __name__ == "__main__":
+    sys.exit(main())

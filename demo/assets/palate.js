@@ -1,0 +1,37 @@
+// Keys press the buttons a person sees: what a key does is exactly what its button does.
+(() => {
+  const keys = {
+    ArrowLeft: ["#feed-dislike", "#choose-left"],
+    ArrowRight: ["#feed-like", "#choose-right"],
+    ArrowUp: ["#choose-both"],
+    ArrowDown: ["#choose-neither"],
+    s: ["#feed-skip", "#skip-pair"],
+    u: ["#feed-undo", "#undo"],
+    n: ["#next-pair"],
+    1: ["#left-marks label:nth-of-type(1) input"],
+    2: ["#right-marks label:nth-of-type(1) input"],
+    3: ["#left-marks label:nth-of-type(2) input"],
+    4: ["#right-marks label:nth-of-type(2) input"],
+    "?": ["#help-keys > summary"],
+    f: ["#tab-feed-button"],
+    c: ["#tab-compare-button"],
+    r: ["#tab-results-button"],
+    a: ["#tab-about-button"],
+  };
+  const seen = (element) => element && element.offsetParent !== null;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    const typing = event.target.closest("textarea, select, [contenteditable=true], input:not([type=checkbox])");
+    if (typing) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    for (const selector of keys[key] ?? []) {
+      const element = document.querySelector(selector);
+      if (seen(element)) {
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        element.click();
+        return;
+      }
+    }
+  }, true);
+})();

@@ -1,0 +1,55 @@
+"""Feed: one card at a time; a like or dislike teaches at once."""
+
+import gradio as gr
+
+from demo import words
+from demo.visitor import in_words, session_of
+from studies.session import Studio
+
+
+def tab(studio: Studio, page: gr.Blocks) -> None:
+    """Lay the tab out and wire it."""
+    shown = gr.HTML(elem_id="feed-card", value=words.text("..."))
+    with gr.Row(elem_classes="keys"):
+        dislike = gr.Button("← Dislike", elem_id="feed-dislike", variant="secondary")
+        skip = gr.Button("S  Skip", elem_id="feed-skip", variant="secondary")
+        undo = gr.Button("U  Undo", elem_id="feed-undo", variant="secondary")
+        like = gr.Button("Like →", elem_id="feed-like", variant="primary")
+    note = gr.HTML(elem_id="feed-note")
+    card_id = gr.Textbox(visible="hidden", elem_id="feed-id", show_label=False)
+    choice = gr.Textbox(visible="hidden", elem_id="feed-choice", show_label=False)
+
+    @in_words
+    def next_card(request: gr.Request) -> tuple[str, str, str]:
+        session = session_of(studio, request)
+        card = studio.next_card(session)
+        return card.id if card else "", words.card(card), words.taste(studio.taste(session))
+
+    @in_words
+    def react(card: str, choice: str, request: gr.Request) -> tuple[str, str, str]:
+        session = session_of(studio, request)
+        was = studio.react(session, card, choice)
+        following = studio.next_card(session)
+        note = words.note(f"That one was {was.source}.") + words.taste(studio.taste(session))
+        return following.id if following else "", words.card(following), note
+
+    @in_words
+    def undo_card(request: gr.Request) -> tuple[str, str, str]:
+        session = session_of(studio, request)
+        card = studio.take_back_card(session)
+        return card.id if card else "", words.card(card), words.taste(studio.taste(session))
+
+    table = [card_id, shown, note]
+    page.load(next_card, None, table, queue=False, api_visibility="private", show_progress="hidden")
+    for button, said, visible in ((like, "like", "public"), (dislike, "dislike", "private"), (skip, "skip", "private")):
+        button.click(
+            react,
+            [card_id, choice],
+            table,
+            js=f"(card, choice) => [card, '{said}']",
+            api_name="react" if visible == "public" else None,
+            api_visibility=visible,
+            queue=False,
+            show_progress="hidden",
+        )
+    undo.click(undo_card, None, table, queue=False, api_visibility="private", show_progress="hidden")

@@ -1,0 +1,71 @@
+"""The page put together, and the server that shows it."""
+
+import os
+import socket
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported: nothing is sent anywhere
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from demo import about, compare, feed, results
+from demo.visitor import VisitorCookie
+from studies.session import CannotStart, Studio
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """All tabs, wired to one studio."""
+    page: gr.Blocks
+    with gr.Blocks(title="Palate", analytics_enabled=False) as page:
+        gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Feed", elem_id="tab-feed"):
+                feed.tab(studio, page)
+            with gr.Tab("Compare", elem_id="tab-compare") as compare_tab:
+                compare.tab(studio, compare_tab)
+            with gr.Tab("Results", elem_id="tab-results") as results_tab:
+                results.tab(studio, results_tab)
+            with gr.Tab("About", elem_id="tab-about") as about_tab:
+                about.tab(studio, about_tab)
+        gr.HTML((ASSETS / "help.html").read_text(encoding="utf-8"), elem_id="help")
+    return page
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise CannotStart if nothing can listen there. Asked first: loading a model only to fail is no fun."""
+    try:
+        with socket.create_server((host, port), reuse_port=False):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {host}:{port} ({error.strerror}): another program may use it, choose another --port"
+        ) from error
+
+
+def serve(studio: Studio, host: str, port: int) -> str:
+    """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
+    page = build(studio).queue(max_size=64)
+    script = (ASSETS / "palate.js").read_text(encoding="utf-8")
+    address: str
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=True,
+        share=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        app_kwargs={"middleware": [Middleware(VisitorCookie)]},
+        css_paths=[ASSETS / "palate.css"],
+        head=f"<script>{script}</script>",
+        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+    )
+    return address

@@ -1,0 +1,64 @@
+"""Who is calling: a random cookie that only the server reads, so that a vote can be told to be one's own."""
+
+import functools
+import re
+import secrets
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from typing import Any
+
+import gradio as gr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studies.session import TROUBLE, Studio
+
+COOKIE = "palate_visitor"
+TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+class VisitorCookie:
+    """Gives every page that comes without one a visitor cookie: 128 random bits, not readable by scripts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/" or _token(scope):
+            return await self.app(scope, receive, send)
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                year = 365 * 24 * 3600
+                cookie = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={year}; HttpOnly; SameSite=Lax"
+                message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
+            await send(message)
+
+        await self.app(scope, receive, send_with_cookie)
+
+
+def _token(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"cookie" and (morsel := SimpleCookie(value.decode("latin-1")).get(COOKIE)):
+            return morsel.value if TOKEN.fullmatch(morsel.value) else None
+    return None
+
+
+def session_of(studio: Studio, request: gr.Request) -> str:
+    """The caller's session, made known to the studio. A client without cookies is known by its Gradio session."""
+    cookie = str(dict(request.cookies).get(COOKIE, ""))
+    session = cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
+    studio.enter(session)
+    return session
+
+
+def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Trouble that a verb tells of becomes the message that the page shows; anything else is a defect and stays one."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Any:
+        try:
+            return handler(*args)
+        except TROUBLE as error:
+            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+
+    return wrapped

@@ -1,0 +1,172 @@
+"""The frozen language model: loading, precision, chat template, stop tokens.
+
+Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens, V vocabulary, D width.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jinja2 import TemplateError
+from torch import Tensor
+
+from engine.weights import Weights, find
+
+Quantize = Literal["auto", "none", "int8", "nf4"]
+Message = dict[str, str]
+
+# Tokens by which chat families end a turn; what of these a tokenizer knows, stops the decoder.
+END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<eos>")
+HEADROOM = 1.3  # weights times this must fit in free memory: cache, activations and allocator slack
+
+
+class BackboneError(RuntimeError):
+    """A model that cannot be used. The message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where and how precisely the model runs, and why, in words for the person who started it."""
+
+    device: str
+    dtype: torch.dtype
+    quantization: Literal["none", "int8", "nf4"]
+    reason: str
+
+
+def plan(quantize: Quantize = "auto", weight_bytes: int = 0) -> Plan:
+    """Choose device, dtype and quantization, here and nowhere else. `weight_bytes` counts bfloat16 weights."""
+    if torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        sizes = f"weights need {weight_bytes / 1e9:.1f} GB in bfloat16, {free / 1e9:.1f} GB of GPU memory free"
+        if quantize == "auto":
+            fits = weight_bytes * HEADROOM <= free
+            return Plan("cuda", torch.bfloat16, "none" if fits else "nf4", f"GPU, {sizes}")
+        return Plan("cuda", torch.bfloat16, quantize, f"GPU, {quantize} was asked for, {sizes}")
+    # Only these make bfloat16 fast: without them a batch's prefill was measured at five times float32 (log 2026-11-21).
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    dtype = torch.bfloat16 if native else torch.float32
+    if quantize in ("int8", "nf4"):
+        return Plan(
+            "cpu", dtype, quantize, f"CPU, {quantize} was asked for: smaller, and slower than {_short(dtype)} here"
+        )
+    has = "has" if native else "has no"
+    return Plan("cpu", dtype, "none", f"CPU that {has} bfloat16 arithmetic, so {_short(dtype)}")
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+class Backbone:
+    """A causal language model whose weights nobody here changes, with its tokenizer and template."""
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, how: Plan) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.plan = how
+        self.lock = threading.Lock()  # held for one decode call: no thread meets another's cache or hooks
+        if not tokenizer.chat_template:
+            raise BackboneError(f"{name} has no chat template: choose an instruct or chat model after --model")
+        known = [tokenizer.convert_tokens_to_ids(t) for t in END_OF_TURN if t in tokenizer.get_vocab()]
+        configured = model.generation_config.eos_token_id
+        configured = configured if isinstance(configured, list) else [configured]
+        self.stop_ids = frozenset(i for i in [*known, *configured, tokenizer.eos_token_id] if i is not None)
+        self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
+        self.has_system_role = self._takes_system_role()
+
+    @classmethod
+    def load(cls, model: str | None = None, quantize: Quantize = "auto") -> "Backbone":
+        """Load what `--model` names; raises WeightsError or BackboneError with a sentence for people."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        weights = find(model)
+        how = plan(quantize, _weight_bytes(weights))
+        quantized: dict[str, Any] = {}
+        if how.quantization == "int8":
+            quantized = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        elif how.quantization == "nf4":
+            nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=how.dtype)
+            quantized = {"quantization_config": nf4}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(weights.folder)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                weights.folder, dtype=how.dtype, device_map=how.device, **quantized
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise BackboneError(
+                f"{weights.name} cannot be loaded as a causal language model ({str(error).splitlines()[0][:200]}): "
+                "choose another with --model, or leave it out for the embedded one"
+            ) from error
+        return cls(loaded, tokenizer, weights.name, how)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what wrote a text: the model and its arithmetic. Equal fingerprints on one machine, equal texts."""
+        facts = (
+            f"{self.name}|{self.model.config.model_type}|{self.plan.dtype}|{self.plan.quantization}|{self.plan.device}"
+        )
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """One line for the start and for the About page."""
+        size = f"{self.model.num_parameters() / 1e6:.0f}M parameters"
+        kind = _short(self.plan.dtype) if self.plan.quantization == "none" else self.plan.quantization
+        return f"{self.name}, {size}, {kind} on {self.plan.device} ({self.plan.reason})"
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """Messages -> the prompt string, ready for the model's answer. The one place that knows templates."""
+        if not self.has_system_role and messages[0]["role"] == "system":
+            head, first, *rest = messages
+            messages = [{"role": "user", "content": f"{head['content']}\n\n{first['content']}"}, *rest]
+        return str(
+            self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        )
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a string as it stands: the template has already written its special tokens."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def text(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @torch.inference_mode()
+    def step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """One forward pass over `ids` (B, T): the logits (B, V) of each row's last token, in float32.
+
+        `mask` (B, T_past + T) hides padding, `positions` (B, T) count real tokens, `cache` is filled in place.
+        """
+        out = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = out.logits[:, -1].float()  # (B, V)
+        return logits
+
+    def _takes_system_role(self) -> bool:
+        probe = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
+        try:
+            return "S" in self.tokenizer.apply_chat_template(probe, tokenize=False)
+        except TemplateError:
+            return False
+
+
+def _weight_bytes(weights: Weights) -> int:
+    """Bytes of the weight files: an upper bound of what bfloat16 needs unless they are already quantised."""
+    return sum(p.stat().st_size for p in weights.folder.iterdir() if p.suffix in {".safetensors", ".bin"})

@@ -1,0 +1,112 @@
+"""A person's taste as a value: what they reacted to, its topics, its summary and its vectors."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectors.item import Item, Signal
+from engine import encoder
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+MAX_SIGNALS = 2_000  # the latest count: encoding more takes minutes on two cores, and taste drifts
+TOPIC_DISTANCE = 0.75  # average cosine distance under which likes join; chosen on the sample feed, log 2026-11-21
+EXAMPLES = 3  # items that stand for a topic
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One thing a person likes: words that set it apart, the likes nearest its centre, its share of all likes."""
+
+    label: str
+    examples: tuple[Item, ...]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """`items`, `signals` and `vectors` (N, 384) are aligned, oldest first; `vector` (384,) is the likes' mean.
+
+    `digest` names the evidence: it covers signals and encoder, never the summary written from them.
+    """
+
+    user: str
+    items: tuple[Item, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    topics: tuple[Topic, ...] = ()
+    summary: str = ""
+    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, encoder.WIDTH), np.float32))
+    vector: NDArray[np.float32] = field(default_factory=lambda: np.zeros(encoder.WIDTH, np.float32))
+    digest: str = ""
+
+    @cached_property
+    def liked(self) -> tuple[Item, ...]:
+        """Liked items, oldest first."""
+        return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign > 0)
+
+
+def digest(signals: Sequence[Signal]) -> str:
+    """sha256 of what was shown about what, and by which encoder it is seen; the order of a source does not matter."""
+    lines = sorted(f"{s.item_id}|{s.sign}|{s.strength:.4f}" for s in signals)
+    return hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest()
+
+
+def build(
+    user: str, reactions: Sequence[tuple[Item, Signal]], *, summary: str = "", encode: Encode = encoder.encode
+) -> Profile:
+    """Build the profile from reactions, oldest first; only the latest MAX_SIGNALS count."""
+    reactions = reactions[-MAX_SIGNALS:]
+    items = tuple(item for item, _ in reactions)
+    signals = tuple(signal for _, signal in reactions)
+    vectors = encode([item.text for item in items])  # (N, 384)
+    liked = np.array([signal.sign > 0 for signal in signals], bool)
+    mean = vectors[liked].mean(0) if liked.any() else np.zeros(encoder.WIDTH, np.float32)
+    return Profile(
+        user=user,
+        items=items,
+        signals=signals,
+        topics=_topics([item for item, like in zip(items, liked, strict=True) if like], vectors[liked]),
+        summary=summary,
+        vectors=vectors,
+        vector=mean,
+        digest=digest(signals),
+    )
+
+
+def _topics(items: list[Item], vectors: NDArray[np.float32]) -> tuple[Topic, ...]:
+    """Average-linkage clusters of the likes, largest first."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    if not items:
+        return ()
+    places = np.zeros(len(items), int)
+    if len(items) > 1:
+        tree = AgglomerativeClustering(None, metric="cosine", linkage="average", distance_threshold=TOPIC_DISTANCE)
+        places = tree.fit_predict(vectors)
+    members = [np.flatnonzero(places == c) for c in range(places.max() + 1)]
+    labels = _labels([" ".join(items[i].text for i in rows) for rows in members])
+    topics = []
+    for rows, label in zip(members, labels, strict=True):
+        nearest = rows[np.argsort(-(vectors[rows] @ vectors[rows].mean(0)), kind="stable")[:EXAMPLES]]
+        topics.append(Topic(label, tuple(items[i] for i in nearest), len(rows) / len(items)))
+    return tuple(sorted(topics, key=lambda t: (-t.weight, t.label)))
+
+
+def _labels(texts: list[str]) -> list[str]:
+    """For each cluster's joined text the three words that set it apart: class-based TF-IDF (BERTopic,
+    arXiv 2203.05794, equation 2)."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    try:
+        counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b")
+        counts = counter.fit_transform(texts).toarray().astype(float)  # (clusters, words)
+    except ValueError:  # not one word is left: scripts without word breaks, or stop words only
+        return [text[:30] for text in texts]
+    weight = counts * np.log1p(counts.sum() / len(texts) / counts.sum(0))
+    words = counter.get_feature_names_out()
+    best = [[words[j] for j in np.argsort(-row, kind="stable")[:3] if row[j] > 0] for row in weight]
+    return [", ".join(found) or text[:30] for found, text in zip(best, texts, strict=True)]

@@ -1,0 +1,78 @@
+"""The connection to the data folder's SQLite file: one per thread, every write on disk before it is acknowledged."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from studies.migrations import migrations
+
+Row = dict[str, Any]
+FILE = "palate.db"
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used or written. The message is one sentence that says what to do."""
+
+
+class Database:
+    """Rows by named parameters. `PRAGMA synchronous = full`: an acknowledged write outlives a kill and a power cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._local = threading.local()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
+        with self._in_plain_words():
+            self._db.enable_wal()
+            migrations.apply(self._db)
+
+    @property
+    def _db(self) -> sqlite_utils.Database:
+        if not hasattr(self._local, "db"):
+            path = self.folder / FILE
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            connection.execute("pragma foreign_keys = on")
+            connection.execute("pragma synchronous = full")
+            self._local.db = sqlite_utils.Database(connection)
+        return self._local.db  # type: ignore[no-any-return]  # a thread-local's attributes have no type
+
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Run a statement that returns rows; a write among these is committed unless `atomic` is open."""
+        with self._in_plain_words():
+            return list(self._db.query(sql, values))
+
+    def run(self, sql: str, **values: Any) -> None:
+        """Run a statement that returns none."""
+        with self._in_plain_words():
+            self._db.execute(sql, values)
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """All of it or, on any error, nothing."""
+        with self._in_plain_words(), self._db.atomic():
+            yield
+
+    @contextmanager
+    def _in_plain_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+            if "full" in said:
+                why = f"the disk of {self.folder} is full: free some space; what was stored before is safe"
+            elif "readonly" in said or "unable to open" in said or "disk I/O" in said:
+                why = f"{self.folder} cannot be written ({said}): choose a writable --data-dir"
+            elif "not a database" in said or "malformed" in said:
+                why = f"{self.folder / FILE} is damaged ({said}): restore a copy or move it away"
+            elif "locked" in said:
+                why = f"{self.folder / FILE} is in use by another program: close it and try again"
+            else:
+                raise
+            raise StoreError(why) from error

@@ -1,0 +1,117 @@
+"""The schema, as numbered steps that are only ever added to. Plain SQL that PostgreSQL takes as well."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("palate")
+
+# Times are ISO 8601 in UTC. `ask` and `evidence` are JSON. What is derived (standings, states) has no column.
+FIRST = """
+create table rater (
+    id text primary key,
+    created_at text not null
+);
+create table session (
+    id text primary key,
+    rater text not null references rater (id),
+    created_at text not null
+);
+create table item (
+    id text primary key,
+    source text not null,
+    source_id text not null,
+    kind text not null,
+    text text not null,
+    community text not null,
+    author_hash text not null,
+    maker text not null check (maker in ('person', 'project', 'model')),
+    created_at text,
+    url text not null,
+    shuffle text not null
+);
+create index item_by_shuffle on item (maker, shuffle);
+create table signal (
+    rater text not null references rater (id),
+    item_id text not null references item (id),
+    origin text not null,
+    sign integer not null check (sign in (-1, 0, 1)),
+    strength real not null,
+    at text,
+    note text not null,
+    primary key (rater, item_id, origin)
+);
+create table summary (
+    id text primary key,
+    rater text not null references rater (id),
+    text text not null,
+    profile_digest text not null,
+    reactions integer not null,
+    engine text not null,
+    made_at text not null
+);
+create table schedule (
+    id text primary key,
+    seed integer not null,
+    arms text not null,
+    made_at text not null
+);
+create table candidate (
+    id text primary key,
+    arm text not null,
+    item_id text references item (id),
+    text text not null,
+    evidence text not null,
+    tokens integer not null,
+    seconds real not null,
+    finish text not null,
+    made_at text not null
+);
+create index candidate_by_item on candidate (item_id);
+create table trial (
+    id text primary key,
+    rater text not null references rater (id),
+    kind text not null check (kind in ('pair', 'card')),
+    role text not null check (role in ('judge', 'teach')),
+    left_id text not null references candidate (id),
+    right_id text references candidate (id),
+    schedule text references schedule (id),
+    position integer,
+    attempt integer not null,
+    ask text not null,
+    profile_digest text not null,
+    summary text references summary (id),
+    engine text not null,
+    void_reason text,
+    made_at text not null,
+    session text references session (id),
+    shown_at text,
+    check ((kind = 'pair') = (right_id is not null)),
+    check ((kind = 'pair') = (role = 'judge'))
+);
+create index trial_by_rater on trial (rater, kind, shown_at);
+create index trial_by_session on trial (session, kind, shown_at);
+create index trial_by_left on trial (left_id);
+create index trial_by_right on trial (right_id);
+create table vote (
+    trial_id text primary key references trial (id),
+    choice text not null check (choice in ('left', 'right', 'both', 'neither', 'like', 'dislike', 'skip')),
+    at text not null
+);
+create table undo (
+    trial_id text primary key references vote (trial_id),
+    at text not null
+);
+create table flag (
+    trial_id text not null references vote (trial_id),
+    side text not null check (side in ('left', 'right')),
+    kind text not null check (kind in ('sounds_ai', 'offensive')),
+    at text not null,
+    primary key (trial_id, side, kind)
+)
+"""
+
+
+@migrations()
+def m001_first(db: Database) -> None:
+    for statement in FIRST.split(";"):
+        db.execute(statement)

@@ -1,0 +1,237 @@
+"""The verbs the page may call. What a verb returns before the vote has no field for a method."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.item import CollectError, ImportReport
+from collectors.sample import Sample
+from collectors.table import Table
+from engine.backbone import Backbone, BackboneError, Quantize
+from engine.methods.base import Ask
+from engine.weights import WeightsError
+from studies.database import Row, StoreError
+from studies.pairs import lacking, title
+from studies.ratings import Rate, Standing, rates, standings
+from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.worker import Worker
+
+ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
+GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
+PATIENCE = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class BlindPair:
+    """All that the browser receives before the vote."""
+
+    id: str
+    left_text: str
+    right_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One text of the feed; who wrote it is told after the reaction."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side was, told after the vote. `because` are the likes that its prompt held."""
+
+    arm: str
+    title: str
+    because: tuple[str, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    choice: str
+    topic: str
+    left: Side
+    right: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """What a card was, told after the reaction."""
+
+    choice: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """Where the person stands: counts, the profile's topics and summary, and what each missing arm waits for."""
+
+    likes: int
+    dislikes: int
+    votes: int
+    topics: tuple[str, ...]
+    summary: str
+    waiting: tuple[tuple[str, str], ...]  # (title of an arm, what it lacks)
+
+
+class NotReady(RuntimeError):
+    """No pair could be written in time. The message says what to do."""
+
+
+class CannotStart(RuntimeError):
+    """The room cannot be opened, or an import not read. The message is one sentence that says what to do."""
+
+
+TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app runs; each message is for people
+
+
+class Studio:
+    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
+
+    def __init__(self, store: Store, lm: Backbone, seed: int = 0) -> None:
+        self.store, self.lm = store, lm
+        store.add(ME, Sample())
+        self.worker = Worker(store, lm, ME, seed)
+
+    @classmethod
+    def open(cls, data_dir: Path, model: str | None = None, quantize: Quantize = "auto", seed: int = 0) -> "Studio":
+        """Open the data folder and load the model; raises CannotStart."""
+        try:
+            store = Store(data_dir)
+            return cls(store, Backbone.load(model, quantize), seed)
+        except (StoreError, WeightsError, BackboneError, CollectError) as error:
+            raise CannotStart(str(error)) from error
+
+    def start(self) -> None:
+        self.worker.start()
+
+    def close(self) -> None:
+        self.worker.close()
+
+    def import_table(self, path: Path) -> ImportReport:
+        """Import a CSV or JSONL file for the person: all of it, or nothing and CannotStart."""
+        table = Table(path)
+        try:
+            self.store.add(ME, table)
+        except (CollectError, StoreError) as error:
+            raise CannotStart(str(error)) from error
+        self.worker.poke()
+        return table.report()
+
+    def enter(self, session: str) -> None:
+        """Make a page's session known. Every verb below needs that first."""
+        self.store.open_session(session, ME)
+
+    # ---- feed
+
+    def next_card(self, session: str) -> Card | None:
+        """The card to react to: the one on the table, or the next; None when everything was seen."""
+        row = self.store.open_trial(session, "card")
+        if not row:
+            rater = self.store.rater(session)
+            if self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1:
+                for waiting in self.store.ready(rater, "card"):
+                    row = row or self.store.show(waiting["id"], session)
+            row = row or self._show_item(session, rater)
+        return Card(row["id"], row["left_text"]) if row else None
+
+    def _show_item(self, session: str, rater: str, item_id: str | None = None) -> Row | None:
+        # the sample comes first: unseen posts by people are what blind pairs are measured against
+        items = self.store.items([item_id]).values() if item_id else self.store.unseen(rater, ("project", "person"))
+        for item in items:
+            candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
+            trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
+            self.store.write(trial)
+            return self.store.show(trial.id, session)
+        return None
+
+    def react(self, session: str, card: str, choice: str) -> Reacted:
+        """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""
+        row = self.store.vote(session, card, choice)
+        self.worker.poke()
+        if row["left_arm"] != SHOWN:
+            return Reacted(choice, "written for you by the model")
+        item = self.store.items([row["item_id"]])[row["item_id"]]
+        origin = "the sample feed" if item.maker == "project" else "your import"
+        return Reacted(choice, f"from {item.community}, {origin}" if item.community else f"from {origin}")
+
+    def take_back_card(self, session: str) -> Card | None:
+        """Undo the latest reaction and put its card on the table again."""
+        row = self.store.undo(session, "card")
+        self.worker.poke()
+        if row["item_id"] and not self.store.open_trial(session, "card"):
+            self._show_item(session, self.store.rater(session), row["item_id"])
+        return self.next_card(session)
+
+    # ---- blind pairs
+
+    def next_pair(self, session: str, patience: float = PATIENCE) -> BlindPair:
+        """The pair to judge: the one on the table, or the next that is ready. Raises NotReady after `patience`."""
+        deadline = time.monotonic() + patience
+        rater = self.store.rater(session)
+        failures = self.worker.failures
+        while True:
+            row = self.store.open_trial(session, "pair")
+            for waiting in [] if row else self.store.ready(rater, "pair"):
+                row = row or self.store.show(waiting["id"], session)
+            self.worker.poke()
+            if row:
+                return BlindPair(row["id"], row["left_text"], row["right_text"])
+            if self.worker.failures > failures:
+                raise NotReady(f"no pair could be written ({self.worker.failure}): try again")
+            if (left := deadline - time.monotonic()) <= 0:
+                raise NotReady("the next pair is still being written: try again in a moment")
+            self.worker.wait(min(left, 1.0))
+
+    def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
+        """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
+        return self._reveal(choice, self.store.vote(session, pair, choice, flags))
+
+    def take_back_vote(self, session: str) -> Reveal:
+        """Withdraw the latest vote. The pair is not asked again: its sides have been named, it is blind no more."""
+        return self._reveal("undone", self.store.undo(session, "pair"))
+
+    def _reveal(self, choice: str, row: Row) -> Reveal:
+        likes = {side: json.loads(row[f"{side}_evidence"]) for side in ("left", "right")}
+        items = self.store.items({i for ids in likes.values() for i in ids})
+        sides = [
+            Side(
+                arm=row[f"{side}_arm"],
+                title=title(row[f"{side}_arm"]),
+                because=tuple(items[i].text for i in likes[side] if i in items),
+                tokens=row[f"{side}_tokens"],
+            )
+            for side in ("left", "right")
+        ]
+        return Reveal(choice, json.loads(row["ask"])["payload"], *sides)
+
+    # ---- what came of it
+
+    def standings(self) -> list[Standing]:
+        return standings(self.store.ballots())
+
+    def rates(self) -> list[Rate]:
+        return rates(self.store.ballots())
+
+    def taste(self, session: str) -> Taste:
+        counts = self.store.counts(self.store.rater(session))
+        profile = self.worker.profile
+        missing = lacking(self.store, self.lm, profile)
+        return Taste(
+            **counts,
+            topics=tuple(topic.label for topic in profile.topics[:6]),
+            summary=profile.summary,
+            waiting=tuple((title(arm), why) for arm, why in missing.items()),
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where everything personal lies."""
+        return self.store.db.folder.resolve()
+
+    def engine_line(self) -> str:
+        return self.lm.describe()

@@ -1,0 +1,417 @@
+"""Everything personal, in one SQLite file under the data folder: people, items, signals, trials, votes.
+
+Every write is one statement or one transaction. A trial is written before it is shown; votes are unique by
+trial; undo is an event, nothing is deleted. Here and in `studies.migrations` stands all SQL of the project.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from collectors.item import Item, Signal
+from engine.methods.base import Ask
+from studies.database import Database, Row
+from studies.ratings import Ballot
+
+HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
+CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
+FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))
+MAX_HUMAN = 400  # characters: longer posts would stand out beside what the models write
+BATCH = 1_000
+
+
+class Refused(ValueError):
+    """A vote or undo that does not count. Nothing was stored; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One text that may be shown: its arm, and what it took. `evidence` are ids of the likes it was told about."""
+
+    id: str
+    arm: str
+    text: str
+    item_id: str | None = None
+    evidence: tuple[str, ...] = ()
+    tokens: int = 0
+    seconds: float = 0.0
+    finish: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is about to be shown, written down before it is. A pair is judged and counted, a card teaches."""
+
+    id: str
+    rater: str
+    kind: Literal["pair", "card"]
+    left: Candidate
+    right: Candidate | None
+    ask: Ask
+    profile_digest: str
+    engine: str
+    summary: str | None = None
+    schedule: str | None = None
+    position: int | None = None
+    attempt: int = 0
+    void_reason: str | None = None
+
+    @property
+    def role(self) -> Literal["judge", "teach"]:
+        return "judge" if self.kind == "pair" else "teach"
+
+
+def new_id() -> str:
+    """128 random bits: an id that cannot be guessed."""
+    return secrets.token_hex(16)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Store:
+    """The data folder's database; methods may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.db = Database(folder)
+
+    # ---- people and their taste
+
+    def open_session(self, session: str, rater: str) -> None:
+        """Make the session known. The same session twice is the same session; it never changes hands."""
+        with self.db.atomic():
+            self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
+            self.db.run(
+                "insert into session values (:id, :rater, :at) on conflict do nothing",
+                id=session,
+                rater=rater,
+                at=now(),
+            )
+
+    def rater(self, session: str) -> str:
+        rows = self.db.rows("select rater from session where id = :id", id=session)
+        if not rows:
+            raise Refused("this page's session is not known here: reload the page")
+        return str(rows[0]["rater"])
+
+    def add(self, rater: str, pairs: Iterable[tuple[Item, Signal | None]]) -> int:
+        """Save an import, all of it or nothing; the same import again changes nothing. Returns items seen."""
+        seen = 0
+        with self.db.atomic():
+            self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
+            for item, signal in pairs:
+                self._add_item(item)
+                if signal:
+                    self.db.run(
+                        """insert into signal (rater, item_id, origin, sign, strength, at, note)
+                        values (:rater, :item_id, :origin, :sign, :strength, :at, :note)
+                        on conflict (rater, item_id, origin) do update
+                        set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
+                        note = excluded.note""",
+                        rater=rater,
+                        **asdict(signal) | {"at": signal.at and signal.at.isoformat()},
+                    )
+                seen += 1
+        return seen
+
+    def _add_item(self, item: Item) -> None:
+        # a fixed shuffle: the feed's order is mixed and the same after a restart
+        shuffle = hashlib.sha256(item.id.encode()).hexdigest()[:16]
+        created = item.created_at and item.created_at.isoformat()
+        self.db.run(
+            """insert into item
+            (id, source, source_id, kind, text, community, author_hash, maker, created_at, url, shuffle)
+            values (:id, :source, :source_id, :kind, :text, :community, :author_hash, :maker, :created_at, :url,
+            :shuffle)
+            on conflict (id) do nothing""",
+            **asdict(item) | {"id": item.id, "created_at": created, "shuffle": shuffle},
+        )
+
+    def reactions(self, rater: str) -> list[tuple[Item, Signal]]:
+        """What the person showed so far, oldest first, one row an item: imports, then cards as they were voted.
+
+        Only cards teach. A vote on a pair is counted and never becomes a signal.
+        """
+        rows = self.db.rows(
+            """select item_id, sign, strength, at, origin, note, 0 as later from signal where rater = :rater
+            union all
+            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', 1
+            from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
+            where t.rater = :rater and t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
+            and not exists (select 1 from undo u where u.trial_id = v.trial_id)""",
+            rater=rater,
+        )
+        rows.sort(key=lambda row: (row["later"], row["at"] or "", row["item_id"]))
+        latest = {row["item_id"]: row for row in rows}  # a card outranks an import of the same item
+        items = self.items(latest)
+        return [(items[i], _signal(row)) for i, row in latest.items()]
+
+    def items(self, ids: Iterable[str]) -> dict[str, Item]:
+        found: dict[str, Item] = {}
+        wanted = list(ids)
+        for start in range(0, len(wanted), BATCH):
+            batch = {f"id{n}": value for n, value in enumerate(wanted[start : start + BATCH])}
+            rows = self.db.rows(f"select * from item where id in ({', '.join(f':{name}' for name in batch)})", **batch)
+            found |= {row["id"]: _item(row) for row in rows}
+        return found
+
+    def save_summary(self, rater: str, text: str, profile_digest: str, reactions: int, engine: str) -> None:
+        """Keep a new version of the summary, and from how many reactions it was written."""
+        self.db.run(
+            "insert into summary values (:id, :rater, :text, :digest, :reactions, :engine, :at)",
+            id=new_id(),
+            rater=rater,
+            text=text,
+            digest=profile_digest,
+            reactions=reactions,
+            engine=engine,
+            at=now(),
+        )
+
+    def latest_summary(self, rater: str) -> Row | None:
+        """The newest summary: id, text, profile_digest, reactions, engine."""
+        rows = self.db.rows("select * from summary where rater = :rater order by made_at desc limit 1", rater=rater)
+        return rows[0] if rows else None
+
+    # ---- trials: written before they are shown
+
+    def write(self, trial: Trial, seed: int | None = None, arms: Sequence[str] = ()) -> None:
+        """Write a trial with its texts; for a pair also the schedule it belongs to, with seed and arms."""
+        with self.db.atomic():
+            if trial.schedule is not None:
+                self.db.run(
+                    "insert into schedule values (:id, :seed, :arms, :at) on conflict do nothing",
+                    id=trial.schedule,
+                    seed=seed,
+                    arms=json.dumps(sorted(arms)),
+                    at=now(),
+                )
+            for candidate in (trial.left, trial.right):
+                if candidate:
+                    self.db.run(
+                        """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, made_at)
+                        values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :at)
+                        on conflict (id) do nothing""",
+                        **asdict(candidate) | {"evidence": json.dumps(candidate.evidence), "at": now()},
+                    )
+            self.db.run(
+                """insert into trial (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
+                profile_digest, summary, engine, void_reason, made_at)
+                values (:id, :rater, :kind, :role, :left_id, :right_id, :schedule, :position, :attempt, :ask,
+                :profile_digest, :summary, :engine, :void_reason, :at)""",
+                id=trial.id,
+                rater=trial.rater,
+                kind=trial.kind,
+                role=trial.role,
+                left_id=trial.left.id,
+                right_id=trial.right.id if trial.right else None,
+                schedule=trial.schedule,
+                position=trial.position,
+                attempt=trial.attempt,
+                ask=json.dumps(asdict(trial.ask)),
+                profile_digest=trial.profile_digest,
+                summary=trial.summary,
+                engine=trial.engine,
+                void_reason=trial.void_reason,
+                at=now(),
+            )
+
+    def filled(self, rater: str, schedule: str) -> list[Row]:
+        """The positions of this schedule that were tried, in order: position, attempts, good (how many not void)."""
+        return self.db.rows(
+            """select position, count(*) as attempts, sum(case when void_reason is null then 1 else 0 end) as good
+            from trial where rater = :rater and schedule = :schedule group by position order by position""",
+            rater=rater,
+            schedule=schedule,
+        )
+
+    def ready(self, rater: str, kind: str) -> list[Row]:
+        """Trials that wait to be shown, oldest first: id, schedule."""
+        return self.db.rows(
+            """select id, schedule from trial where rater = :rater and kind = :kind and shown_at is null
+            and void_reason is null order by made_at, position""",
+            rater=rater,
+            kind=kind,
+        )
+
+    def void(self, trial: str, reason: str) -> None:
+        """Take a trial out that nobody has seen."""
+        self.db.run(
+            "update trial set void_reason = :reason where id = :id and shown_at is null", id=trial, reason=reason
+        )
+
+    def cards_shown(self, rater: str) -> int:
+        rows = self.db.rows(
+            "select count(*) as n from trial where rater = :rater and kind = 'card' and shown_at is not null",
+            rater=rater,
+        )
+        return int(rows[0]["n"])
+
+    def open_trial(self, session: str, kind: str) -> Row | None:
+        """What the session sees right now: shown to it and not voted on. A reload shows it again."""
+        rows = self.db.rows(
+            f"""{_SEEN} where t.session = :session and t.kind = :kind and t.shown_at is not null
+            and not exists (select 1 from vote v where v.trial_id = t.id) order by t.shown_at desc limit 1""",
+            session=session,
+            kind=kind,
+        )
+        return rows[0] if rows else None
+
+    def show(self, trial: str, session: str) -> Row | None:
+        """Hand a waiting trial to a session, in one statement: of two who ask, one gets it."""
+        won = self.db.rows(
+            """update trial set session = :session, shown_at = :at where id = :trial and shown_at is null
+            and void_reason is null and rater = (select rater from session where id = :session) returning id""",
+            trial=trial,
+            session=session,
+            at=now(),
+        )
+        return self.db.rows(f"{_SEEN} where t.id = :trial", trial=trial)[0] if won else None
+
+    def unseen(self, rater: str, makers: Sequence[str], limit: int = 1, longest: int = 20_000) -> list[Item]:
+        """Items this person has neither rated nor been shown, `makers` in order of preference, then shuffled."""
+        found: list[Item] = []
+        for maker in makers:
+            rows = self.db.rows(
+                """select i.* from item i where i.maker = :maker and length(i.text) <= :longest
+                and not exists (select 1 from signal s where s.item_id = i.id and s.rater = :rater)
+                and not exists (
+                    select 1 from candidate c
+                    join trial t on (t.left_id = c.id or t.right_id = c.id)
+                    left join undo u on u.trial_id = t.id
+                    where c.item_id = i.id and t.rater = :rater and u.trial_id is null
+                    and (t.void_reason is null or t.shown_at is not null))
+                order by i.shuffle limit :limit""",
+                rater=rater,
+                maker=maker,
+                limit=limit - len(found),
+                longest=longest,
+            )
+            found += [_item(row) for row in rows]
+            if len(found) >= limit:
+                break
+        return found
+
+    # ---- votes
+
+    def vote(self, session: str, trial: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Row:
+        """Store a vote with its marks; returns the trial with its arms, which may be named now.
+
+        One statement decides: the trial must be this session's, shown, not void and not voted on. Anything
+        else raises Refused and stores nothing.
+        """
+        if any(flag not in FLAGS for flag in flags):
+            raise Refused("that mark is not known: use left or right with sounds_ai or offensive")
+        with self.db.atomic():
+            kinds = [kind for kind, known in CHOICES.items() if choice in known]
+            won = self.db.rows(
+                """insert into vote (trial_id, choice, at)
+                select t.id, :choice, :at from trial t where t.id = :trial and t.session = :session
+                and t.kind in (:kind, :other) and t.shown_at is not null and t.void_reason is null
+                on conflict (trial_id) do nothing returning trial_id""",
+                trial=trial,
+                session=session,
+                choice=choice,
+                at=now(),
+                kind=kinds[0] if kinds else "",
+                other=kinds[-1] if kinds else "",
+            )
+            if not won:
+                raise Refused(self._why_refused(session, trial, choice))
+            for side, kind in dict.fromkeys(flags):
+                self.db.run(
+                    "insert into flag values (:trial, :side, :kind, :at)", trial=trial, side=side, kind=kind, at=now()
+                )
+            if choice in ("like", "dislike"):
+                self._keep_generated(trial)
+        return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=trial)[0]
+
+    def _keep_generated(self, trial: str) -> None:
+        """A generated text that taught becomes an item by a model, so that the profile can hold it."""
+        rows = self.db.rows(
+            "select c.* from trial t join candidate c on c.id = t.left_id where t.id = :id and c.item_id is null",
+            id=trial,
+        )
+        for row in rows:
+            item = Item("palate", row["id"], "joke", row["text"], maker="model")
+            self._add_item(item)
+            self.db.run("update candidate set item_id = :item where id = :id", item=item.id, id=row["id"])
+
+    def _why_refused(self, session: str, trial: str, choice: str) -> str:
+        rows = self.db.rows(
+            """select t.session, t.kind, v.trial_id as voted from trial t left join vote v on v.trial_id = t.id
+            where t.id = :trial""",
+            trial=trial,
+        )
+        if not rows or rows[0]["session"] != session:
+            return "this pair was not shown to you: nothing was stored"
+        if choice not in CHOICES[rows[0]["kind"]]:
+            return f"{choice!r} is no choice here: use one of {', '.join(CHOICES[rows[0]['kind']])}"
+        return "you have voted on this one already: nothing was stored"
+
+    def undo(self, session: str, kind: str) -> Row:
+        """Withdraw the session's latest vote of a kind that still stands; raises Refused if there is none."""
+        won = self.db.rows(
+            """insert into undo (trial_id, at)
+            select v.trial_id, :at from vote v join trial t on t.id = v.trial_id
+            where t.session = :session and t.kind = :kind
+            and not exists (select 1 from undo u where u.trial_id = v.trial_id)
+            order by v.at desc, v.trial_id limit 1
+            on conflict (trial_id) do nothing returning trial_id""",
+            session=session,
+            kind=kind,
+            at=now(),
+        )
+        if not won:
+            raise Refused("there is nothing to undo")
+        return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=won[0]["trial_id"])[0]
+
+    def ballots(self) -> list[Ballot]:
+        """Every vote that counts: on a pair, not void, not withdrawn."""
+        rows = self.db.rows(
+            """select t.id, t.rater, l.arm as left_arm, r.arm as right_arm, v.choice
+            from vote v join trial t on t.id = v.trial_id
+            join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
+            where t.role = 'judge' and t.void_reason is null
+            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.at, t.id"""
+        )
+        marks: dict[str, set[str]] = {}
+        for row in self.db.rows("select trial_id, side from flag where kind = 'sounds_ai'"):
+            marks.setdefault(row["trial_id"], set()).add(row["side"])
+        return [
+            Ballot(row["rater"], row["left_arm"], row["right_arm"], row["choice"], frozenset(marks.get(row["id"], ())))
+            for row in rows
+        ]
+
+    def counts(self, rater: str) -> dict[str, int]:
+        """Likes, dislikes and counted votes of one person, for progress lines."""
+        signs = [signal.sign for _, signal in self.reactions(rater)]
+        votes = sum(ballot.rater == rater for ballot in self.ballots())
+        return {"likes": signs.count(1), "dislikes": signs.count(-1), "votes": votes}
+
+
+# What may be shown before the vote has no arm in it; what may be shown after, has.
+_SEEN = """select t.id, t.kind, l.text as left_text, r.text as right_text, i.community, i.source
+from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
+left join item i on i.id = l.item_id and t.kind = 'card'"""
+_REVEALED = """select t.id, t.kind, t.ask, l.text as left_text, r.text as right_text, l.item_id,
+l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
+r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
+from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""
+
+
+def _item(row: Row) -> Item:
+    created = datetime.fromisoformat(row["created_at"]) if row["created_at"] else None
+    facts = {field.name: row[field.name] for field in fields(Item)}
+    return Item(**facts | {"created_at": created})
+
+
+def _signal(row: Row) -> Signal:
+    at = datetime.fromisoformat(row["at"]) if row["at"] else None
+    return Signal(row["item_id"], row["sign"], row["strength"], at, row["origin"], row["note"])

@@ -1,0 +1,58 @@
+"""Shared pieces: the real embedded model in float32 (exact), and a tiny random one with the same tokenizer (fast)."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from collectors.item import Item, Signal
+from engine.backbone import Backbone, Plan
+from engine.profile import Profile, build
+from engine.weights import EMBEDDED, cache_folder, embedded
+
+FLOAT32 = Plan("cpu", torch.float32, "none", "exact, for tests")
+
+LIKES = (
+    "My wifi password is my dog's name, so now the dog is down as well.",
+    "I told the printer I was in a hurry. It could smell fear.",
+    "The senior developer fixed the bug by deleting the customer.",
+    "My cat filed a complaint about the breakfast delay; the hearing is at 4 am.",
+    "A pigeon held the door for me today and waited to be thanked.",
+    "My plant and I have an agreement: I forget, it dies, we both look away.",
+)
+DISLIKES = ("What is brown and sticky? A stick.",)
+
+
+@pytest.fixture(scope="session")
+def lm() -> Backbone:
+    """The embedded model in float32, whatever the processor would choose."""
+    folder = embedded(cache_folder())
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return Backbone(model, AutoTokenizer.from_pretrained(folder), EMBEDDED, FLOAT32)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Backbone:
+    """Two layers of random weights behind the embedded model's tokenizer: gibberish in milliseconds."""
+    tokenizer = AutoTokenizer.from_pretrained(embedded(cache_folder()))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=0.4,
+    )
+    return Backbone(LlamaForCausalLM(config), tokenizer, "tiny-random", FLOAT32)
+
+
+@pytest.fixture(scope="session")
+def profile() -> Profile:
+    """Six likes and a dislike, with a summary."""
+    liked = [(Item("test", str(i), "joke", text), 1) for i, text in enumerate(LIKES)]
+    disliked = [(Item("test", f"d{i}", "joke", text), -1) for i, text in enumerate(DISLIKES)]
+    reactions = [(item, Signal(item.id, sign)) for item, sign in liked + disliked]
+    return build("somebody", reactions, summary="This person enjoys deadpan jokes about animals and machines.")
