@@ -20,6 +20,9 @@ def flags() -> argparse.Namespace:
     parser.add_argument(
         "--import", dest="table", type=Path, metavar="PATH", help="CSV or JSONL of texts with likes or ratings"
     )
+    parser.add_argument(
+        "--column", action="append", default=[], metavar="ROLE=NAME", help="names a column of the import: rating=stars"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
     return parser.parse_args()
 
@@ -33,9 +36,9 @@ def main() -> int:
         check_port(chosen.host, chosen.port)
         studio = Studio.open(chosen.data_dir, chosen.model, chosen.quantize, chosen.seed)
         if chosen.table:
-            print(studio.import_table(chosen.table).sentences())
+            print(studio.import_table(chosen.table, chosen.column).sentences())
     except CannotStart as error:
-        print(f"Palate cannot start: {error}.", file=sys.stderr)
+        print(f"Palate cannot start: {str(error).rstrip('.')}.", file=sys.stderr)
         return 2
     print(studio.engine_line())
     studio.start()

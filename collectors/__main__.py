@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from collectors.item import CollectError, Collector
 from collectors.sample import Sample
-from collectors.table import Table
-
-ROLES = ("text", "like", "dislike", "rating", "community")
+from collectors.table import ROLES, Table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,11 +25,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__)
     preview = parser.add_subparsers(required=True, metavar="preview").add_parser("preview")
     preview.add_argument("path", metavar="PATH", help="a CSV, TSV or JSON lines file, or the word: sample")
-    for role in ROLES:
-        preview.add_argument(f"--{role}", metavar="COLUMN", help=f'column to read the {role} from, "" for none')
+    preview.add_argument(
+        "--column",
+        type=_column,
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help='as in rating=stars; "" for none',
+    )
     preview.add_argument("--scale", type=_scale, metavar="LOW:HIGH", help="range of ratings, as in --scale=-10:10")
     preview.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     return parser
+
+
+def _column(text: str) -> tuple[str, str]:
+    role, _, name = text.partition("=")
+    if role not in ROLES:
+        raise argparse.ArgumentTypeError(f"{role!r} is no role of a column: use one of {', '.join(ROLES)}")
+    return role, name
 
 
 def _scale(text: str) -> tuple[float, float]:
@@ -45,7 +56,7 @@ def _scale(text: str) -> tuple[float, float]:
 def _source(options: argparse.Namespace) -> Collector:
     if options.path == "sample":
         return Sample()
-    return Table(options.path, scale=options.scale, **{role: getattr(options, role) for role in ROLES})
+    return Table(options.path, scale=options.scale, **dict(options.column))
 
 
 def _read_through(source: Collector) -> Collector:

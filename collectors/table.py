@@ -127,7 +127,7 @@ class Table:
                 columns[role] = match
             elif named or role == "text":
                 missing = f"column {named!r} for the {role}" if named else "known text column"
-                raise CollectError(f"{self.path} has no {missing}: name one of {seen} with --{role}.")
+                raise CollectError(f"{self.path} has no {missing}: name one of {seen} with --column {role}=NAME.")
         return columns
 
     def _found_scale(self, columns: dict[str, str]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         return card.id if card else "", words.card(card), words.taste(studio.taste(session))
 
     table = [card_id, shown, note]
-    page.load(next_card, None, table, queue=False, api_visibility="private", show_progress="hidden")
+    page.load(next_card, None, table, queue=False, api_name="next_card", show_progress="hidden")
     for button, said, visible in ((like, "like", "public"), (dislike, "dislike", "private"), (skip, "skip", "private")):
         button.click(
             react,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from jinja2 import TemplateError
+from safetensors import SafetensorError
 from torch import Tensor
 
 from engine.weights import Weights, find
@@ -99,7 +100,7 @@ class Backbone:
             loaded = AutoModelForCausalLM.from_pretrained(
                 weights.folder, dtype=how.dtype, device_map=how.device, **quantized
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise BackboneError(
                 f"{weights.name} cannot be loaded as a causal language model ({str(error).splitlines()[0][:200]}): "
                 "choose another with --model, or leave it out for the embedded one"

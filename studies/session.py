@@ -8,7 +8,7 @@ from pathlib import Path
 
 from collectors.item import CollectError, ImportReport
 from collectors.sample import Sample
-from collectors.table import Table
+from collectors.table import ROLES, Table
 from engine.backbone import Backbone, BackboneError, Quantize
 from engine.methods.base import Ask
 from engine.weights import WeightsError
@@ -112,10 +112,18 @@ class Studio:
     def close(self) -> None:
         self.worker.close()
 
-    def import_table(self, path: Path) -> ImportReport:
-        """Import a CSV or JSONL file for the person: all of it, or nothing and CannotStart."""
-        table = Table(path)
+    def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
+        """Import a CSV or JSONL file for the person: all of it, or nothing and CannotStart.
+
+        `columns` are "role=name", for files whose columns have names of their own.
+        """
+        named = dict(column.partition("=")[::2] for column in columns)
+        if unknown := named.keys() - ROLES.keys():
+            raise CannotStart(
+                f"{min(unknown)!r} is no role of a column: use one of {', '.join(ROLES)}, as in rating=stars"
+            )
         try:
+            table = Table(path, **named)  # type: ignore[arg-type]  # the keys were checked above
             self.store.add(ME, table)
         except (CollectError, StoreError) as error:
             raise CannotStart(str(error)) from error
@@ -163,7 +171,7 @@ class Studio:
         """Undo the latest reaction and put its card on the table again."""
         row = self.store.undo(session, "card")
         self.worker.poke()
-        if row["item_id"] and not self.store.open_trial(session, "card"):
+        if row["item_id"]:  # shown anew; the card that lay there comes again after it
             self._show_item(session, self.store.rater(session), row["item_id"])
         return self.next_card(session)
 

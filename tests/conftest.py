@@ -1,5 +1,7 @@
 """Shared pieces: the real embedded model in float32 (exact), and a tiny random one with the same tokenizer (fast)."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -11,6 +13,7 @@ from engine.weights import EMBEDDED, cache_folder, embedded
 
 FLOAT32 = Plan("cpu", torch.float32, "none", "exact, for tests")
 
+END_OF_TURN_LOGIT = 5.2
 LIKES = (
     "My wifi password is my dog's name, so now the dog is down as well.",
     "I told the printer I was in a hurry. It could smell fear.",
@@ -46,7 +49,13 @@ def tiny() -> Backbone:
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=0.4,
     )
-    return Backbone(LlamaForCausalLM(config), tokenizer, "tiny-random", FLOAT32)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():  # one constant feature lets it end its turn about every twenty tokens, as jokes do
+        model.model.embed_tokens.weight[:, 0] = 4.0
+        model.lm_head.weight[:, 0] = 0.0
+        model.lm_head.weight[tokenizer.eos_token_id] = 0.0
+        model.lm_head.weight[tokenizer.eos_token_id, 0] = END_OF_TURN_LOGIT
+    return Backbone(model, tokenizer, "tiny-random", FLOAT32)
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +65,12 @@ def profile() -> Profile:
     disliked = [(Item("test", f"d{i}", "joke", text), -1) for i, text in enumerate(DISLIKES)]
     reactions = [(item, Signal(item.id, sign)) for item, sign in liked + disliked]
     return build("somebody", reactions, summary="This person enjoys deadpan jokes about animals and machines.")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a folder for `--model`."""
+    folder = tmp_path_factory.mktemp("tiny-model")
+    tiny.model.save_pretrained(folder)
+    tiny.tokenizer.save_pretrained(folder)
+    return folder

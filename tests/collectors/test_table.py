@@ -300,8 +300,8 @@ def test_over_the_limit(write, monkeypatch):
         ("a.csv", b"\xef\xbb\xbf\n\n", "empty"),
         ("a.csv", b"text,like\n", "no row below"),
         ("a.jsonl", b"\n", "empty"),
-        ("a.csv", b"who,when\nme,now\n", "who, when.*--text"),
-        ("a.jsonl", b'{"who": 1}\n{"when": 2}', "who, when.*--text"),
+        ("a.csv", b"who,when\nme,now\n", "who, when.*--column text=NAME"),
+        ("a.jsonl", b'{"who": 1}\n{"when": 2}', "who, when.*--column text=NAME"),
         ("a.csv", "text\na\n".encode("utf-16"), "save it as UTF-8"),
         ("a.xlsx", b"PK\x03\x04\0\0\xff\n\0\n", "NUL byte.*save it as CSV"),
         ("a.csv", b'"text,like\na,1\n', "unclosed quote.*save it as CSV"),
@@ -421,11 +421,11 @@ def test_memory_grows_with_the_kept_items_only_and_slowly(write, monkeypatch):
 
 def test_preview_prints_the_report(write, capsys):
     path = write("words,points\na,10\nb,-10\nc,?\n")
-    assert main(["preview", str(path), "--text", "words", "--rating", "points", "--scale=-10:10"]) == 0
+    assert main(["preview", str(path), "--column", "text=words", "--column", "rating=points", "--scale=-10:10"]) == 0
     out = capsys.readouterr().out
     assert "3 rows found, 2 kept" in out
     assert "skipped 1: rating is not a number" in out
-    assert main(["preview", str(path), "--text", "words", "--rating", "points", "--json"]) == 0
+    assert main(["preview", str(path), "--column", "text=words", "--column", "rating=points", "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out)["dislikes"] == 1
     assert out.count("\n") == 1
@@ -437,7 +437,7 @@ def test_preview_refuses_in_one_sentence(write):
     )
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.count("\n") == 1
-    assert "--text" in run.stderr
+    assert "--column text=NAME" in run.stderr
 
 
 def test_preview_wants_a_scale_of_two_numbers(capsys):

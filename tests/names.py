@@ -1,0 +1,34 @@
+"""Which words would tell a method, an arm or a model before the vote."""
+
+import html
+import re
+
+from engine.methods import ARMS, METHODS
+from studies.pairs import title
+from studies.store import HUMAN
+
+# Method names are everyday words, so they count where they stand as a whole value or with the hash of an arm, and
+# "none", which is in every style sheet, only with the hash; titles and arms count anywhere.
+_ARM = "|".join(re.escape(arm) for arm in ARMS)
+_VALUE = "|".join(f"[\"']{name}(?:-[0-9a-f]{{6}})?[\"']" for name in [*METHODS, HUMAN] if name != "none")
+_TITLE = "|".join(re.escape(title(arm)) for arm in [*ARMS, HUMAN])
+_MODEL = r"smollm|tiny-model|llama|qwen|135m"
+NAMES = re.compile(f"{_ARM}|{_VALUE}|{_TITLE}|{_MODEL}", re.IGNORECASE)
+IN_SIGHT = re.compile(rf"{_ARM}|{_TITLE}|{_MODEL}|\b(?:history|retrieval|summary|profile|prompt)\b", re.IGNORECASE)
+
+
+def names_in(reply: str, *texts: str) -> list[str]:
+    """Names in what the server sent, without the candidates' own `texts` (they may hold any word)."""
+    return NAMES.findall(_without(reply, texts))
+
+
+def names_in_sight(page: str, *texts: str) -> list[str]:
+    """The same for what a person sees, where plain method names count as well."""
+    return IN_SIGHT.findall(_without(page, texts))
+
+
+def _without(told: str, texts: tuple[str, ...]) -> str:
+    told = html.unescape(told.replace('\\"', '"').replace("\\n", "\n"))
+    for text in texts:
+        told = told.replace(text, "")
+    return told

@@ -1,0 +1,155 @@
+"""Leaks: every rule with texts that break it and texts that just do not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.item import Item, Signal
+from collectors.sample import Sample
+from engine.methods.base import Ask
+from engine.profile import Profile
+from studies.leaks import MAX_LENGTH_RATIO, void_reason
+
+LIKED = "My wifi password is my dog's name, so now the dog is down as well."
+DISLIKED = "What is brown and sticky and lies in the woods? A stick."
+ITEMS = (Item("test", "1", "joke", LIKED), Item("test", "2", "joke", DISLIKED))
+SIGNALS = (Signal(ITEMS[0].id, 1), Signal(ITEMS[1].id, -1))
+SUMMARY = "The reader enjoys deadpan one-liners about pets and the machines that fail them daily."
+PROFILE = Profile("somebody", ITEMS, SIGNALS, summary=SUMMARY)
+ASK = Ask(payload="the dentist")
+FINE = "The dentist asked me to relax. I told him the bill should relax first."
+
+BROKEN = {
+    "empty": [
+        "",
+        "Ha.",
+        "One two three.",
+        "!!! ... ??? --- \u2026",
+    ],
+    "refusal": [
+        "I'm sorry, but I can't write jokes about dentists.",
+        "I cannot help with that request, please ask for something else.",
+        "I can't assist with that one today.",
+        "Im sorry, that is beyond what I do here.",
+        "As an AI language model I have no teeth to speak of.",
+        "As a language model, I never floss anything.",
+        "I\u2019m sorry, but that is not something for me.",
+        "That is a topic which I can\u2019t help with today.",
+    ],
+    "telltale": [
+        "Since you like cats, here is one about a sofa.",
+        "BECAUSE YOU LOVE deadpan, the dentist says nothing.",
+        "Knowing you always enjoy puns, I brought a crown.",
+        "As someone who loves dogs you will know the drill.",
+        "As a person who enjoys silence, meet the drill.",
+        "Since you're a fan of machines: the drill is one.",
+        "As a fan of dry humor, you will know the drill.",
+        "The drill is dry, to fit your taste in comedy.",
+        "The drill is dry, like your sense of humour.",
+        "It fits my sense of humor, said the drill.",
+        "A drill that matches your preferences walks in.",
+        "Based on your profile the drill stays silent.",
+        "This person enjoys drills that say nothing.",
+        "Here is a drill that always makes you laugh.",
+    ],
+    "quotes the profile": [
+        "He said my wifi password is my dog's favourite word.",  # my wifi password is my dog
+        "So: NOW, the dog is -- down; as my tooth was.",
+        "A fan of deadpan one liners about pets and the dentist.",
+    ],
+    "quotes the instruction": [
+        "He was told to write only the joke, in one breath.",
+        "One short, funny joke about the dentist is this one.",
+    ],
+}
+PASSES = [
+    FINE,
+    "Four words will do.",
+    "My wifi password is my cat's name, which changes when she is hungry.",  # five words of a like
+    "Well, now the dog is down, and the dentist is not.",  # five words of a like
+    "What is brown and sticky and lies in my mouth after lunch?",  # what was disliked is told to nobody
+    "Write only the joke, said the dentist, and kept the drill running.",  # four words of the instruction
+    "A dentist, a lawyer and a duck walk into a bar; you know the rest.",
+    "You like it when the drill stops. So does the dentist.",
+    "As you can imagine, the dentist was late because his own tooth hurt.",
+    "Since Monday the dentist has a sign: no more puns about crowns.",
+    "The dentist told me to know my teeth. I said we had met.",
+    "Someone who never flosses has no right to be surprised.",
+    "The profile of the moon looked like a molar tonight.",
+    "La dentista mi ha chiesto di rilassarmi, ma il conto no.",
+]
+
+
+@pytest.mark.parametrize(("code", "text"), [(code, text) for code, texts in BROKEN.items() for text in texts])
+def test_a_text_that_breaks_a_rule_voids_the_pair_on_either_side_and_the_single_card(code: str, text: str) -> None:
+    got = [void_reason(text, FINE, ASK, PROFILE), void_reason(FINE, text, ASK, PROFILE)]
+    assert [*got, void_reason(text, None, ASK, PROFILE)] == [code] * 3
+
+
+@pytest.mark.parametrize("text", PASSES)
+def test_a_harmless_text_passes(text: str) -> None:
+    other = "A pigeon queued politely at the surgery until somebody called its number."
+    got = [void_reason(text, other, ASK, PROFILE), void_reason(other, text, ASK, PROFILE)]
+    assert [*got, void_reason(text, None, ASK, PROFILE)] == [None] * 3
+
+
+def test_no_text_of_the_sample_feed_breaks_a_rule() -> None:
+    texts = [item.text for item, _ in Sample()]
+    assert {text: code for text in texts if (code := void_reason(text, None, ASK, PROFILE))} == {}
+
+
+def test_six_words_in_a_row_are_a_quotation_and_five_are_not() -> None:
+    told = "alpha bravo charlie delta echo foxtrot golf hotel"
+    item = Item("test", "3", "joke", told)
+    liked = Profile("somebody", (item,), (Signal(item.id, 1),))
+    disliked = Profile("somebody", (item,), (Signal(item.id, -1),))
+    summed_up = Profile("somebody", summary=told)
+    quoting, five = (
+        "He said: Charlie, delta echo. FOXTROT golf (hotel)!",
+        "He said charlie delta echo foxtrot golf then.",
+    )
+    assert void_reason(quoting, None, ASK, liked) == "quotes the profile"
+    assert void_reason(quoting, None, ASK, summed_up) == "quotes the profile"
+    assert void_reason(quoting, None, ASK, disliked) is None
+    assert void_reason(quoting, None, ASK, Profile("somebody")) is None
+    assert void_reason(five, None, ASK, liked) is None
+    assert void_reason("Alpha bravo charlie x delta echo foxtrot golf.", None, ASK, liked) is None  # not in a row
+
+
+def test_what_both_sides_share_is_no_quotation_but_a_repeated_text_is_no_choice() -> None:
+    assert void_reason(FINE, FINE, ASK, PROFILE) == "near-duplicates"
+    assert void_reason(FINE, FINE.upper().replace(".", " !"), ASK, PROFILE) == "near-duplicates"
+    words = FINE.split()
+    assert void_reason(FINE, " ".join(reversed(words)), ASK, PROFILE) == "near-duplicates"
+
+
+@pytest.mark.parametrize(("shared", "code"), [(8, None), (9, "near-duplicates")])
+def test_up_to_four_of_five_words_may_be_the_same(shared: int, code: str | None) -> None:
+    common = " ".join(f"word{n}" for n in range(shared))
+    assert void_reason(f"{common} left", f"right {common}", ASK, PROFILE) == code  # 8 of 10, 9 of 11 words
+
+
+def test_one_text_may_be_six_times_as_long_and_no_longer() -> None:
+    short = "aa bb cc dd"
+    longest = "The dentist".ljust(int(MAX_LENGTH_RATIO * len(short)) - 1, "e") + "."
+    longest = longest.replace("eeeeeeee", "ee ff gg", 1)
+    assert len(longest) == 6 * len(short) == 66
+    assert void_reason(short, longest, ASK, PROFILE) is None
+    assert void_reason(longest, short, ASK, PROFILE) is None
+    assert void_reason(short, longest + "!", ASK, PROFILE) == "length ratio"
+    assert void_reason(longest + "!", short, ASK, PROFILE) == "length ratio"
+    assert void_reason(longest + "!", None, ASK, PROFILE) is None
+
+
+POOL = [*PASSES, *(text for texts in BROKEN.values() for text in texts), "aa bb cc dd", "x " * 200]
+
+
+@given(st.sampled_from(POOL), st.sampled_from(POOL))
+def test_sides_are_treated_alike_and_a_pair_is_no_better_than_its_texts(left: str, right: str) -> None:
+    forward, backward = void_reason(left, right, ASK, PROFILE), void_reason(right, left, ASK, PROFILE)
+    alone = {void_reason(left, None, ASK, PROFILE), void_reason(right, None, ASK, PROFILE)} - {None}
+    assert (forward is None) == (backward is None)
+    if alone:
+        assert {forward, backward} <= alone
+    else:
+        assert forward == backward

@@ -1,0 +1,155 @@
+"""A person's walk in headless Chromium: Feed, Compare, five votes by keyboard, Results."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, sync_playwright
+
+from studies.benchmarks.app_process import AppProcess
+from tests.names import names_in, names_in_sight
+
+SHOTS = Path(os.environ.get("PALATE_SHOTS", Path(__file__).parent / "shots"))
+FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = (
+    "hostile <script>document.title = 'taken'</script> walks into a bar",
+    "hostile <img src=x onerror=\"document.title = 'taken'\"> and a duck",
+    "hostile ${document.title = 'taken'} {{value}} about templates",
+    "hostile \u202eto left\u202c and \u200fback \x07 again",
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have a browser: apt-get install chromium")
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def text_of(page: Page, selector: str) -> str:
+    return page.inner_text(f"{selector} .said")
+
+
+def wait_for_card(page: Page) -> None:
+    page.wait_for_function("(document.querySelector('#feed-card .said')?.innerText ?? '...') !== '...'")
+
+
+def wait_for_pair(page: Page) -> None:
+    page.wait_for_function("document.querySelector('#left-text .said')?.textContent.length > 3", timeout=90_000)
+    page.wait_for_function("!document.querySelector('#reveal .told')", timeout=90_000)
+
+
+def test_the_walk(chromium, tmp_path: Path) -> None:
+    """With the real embedded model and a new person."""
+    app = AppProcess(tmp_path)
+    page: Page = chromium.new_page(viewport={"width": 1280, "height": 860})
+    errors: list[str] = []
+    replies: list[str] = []
+    strangers: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.on("request", lambda r: strangers.append(r.url) if not r.url.startswith((app.url, "data:", "blob:")) else None)
+
+    def keep(route: Route) -> None:
+        if "heartbeat" in route.request.url:  # a stream without an end and without data
+            return route.continue_()
+        reply = route.fetch(timeout=120_000)
+        if "/assets/" not in route.request.url and "/static/" not in route.request.url:
+            replies.append(reply.text())
+        return route.fulfill(response=reply)
+
+    page.route("**/*", keep)
+    try:
+        page.goto(app.url)
+        wait_for_card(page)
+        first = text_of(page, "#feed-card")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("old => document.querySelector('#feed-card .said').innerText !== old", arg=first)
+        page.keyboard.press("u")
+        page.wait_for_function("old => document.querySelector('#feed-card .said').innerText === old", arg=first)
+        for turn in range(8):
+            shown = text_of(page, "#feed-card")
+            page.keyboard.press("ArrowLeft" if turn % 4 == 3 else "ArrowRight")
+            page.wait_for_function("old => document.querySelector('#feed-card .said').innerText !== old", arg=shown)
+        assert "6 liked, 2 disliked" in page.inner_text("#feed-note")
+        page.screenshot(path=shot("feed"))
+
+        page.keyboard.press("c")
+        for turn, key in enumerate(("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "s")):
+            wait_for_pair(page)
+            pair = text_of(page, "#left-text"), text_of(page, "#right-text")
+            assert names_in_sight(page.inner_text("body"), *pair) == []
+            assert names_in(page.content(), *pair) == []
+            assert [name for reply in replies for name in names_in(reply, *pair)] == []
+            if turn == 0:
+                page.keyboard.press("2")
+                page.wait_for_selector("#right-marks input:checked")
+                page.screenshot(path=shot("compare"))
+            page.keyboard.press(key)
+            page.wait_for_selector("#reveal .told")
+            assert len(names_in(page.inner_html("#reveal"))) >= 2, "the vote names both sides: the search finds names"
+            if turn == 1:
+                page.screenshot(path=shot("reveal"), full_page=True)
+            replies.clear()
+            page.keyboard.press("n")
+        page.keyboard.press("r")
+        page.wait_for_function("document.querySelector('#results-note').innerText.includes('4 votes')")
+        page.wait_for_selector("#results-table td")
+        assert "no profile" in page.inner_text("#results-table")
+        page.screenshot(path=shot("results"))
+
+        assert page.inner_text("#model-line").strip() == ""
+        page.keyboard.press("a")
+        page.wait_for_function("document.querySelector('#model-line').innerText.includes('SmolLM2-135M-Instruct')")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.keyboard.press("c")
+        wait_for_pair(page)
+        page.screenshot(path=shot("compare-phone"), full_page=True)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"a phone would have to scroll sideways: {width} px"
+    finally:
+        page.close()
+        app.end()
+    assert errors == []
+    assert strangers == []
+    assert "Traceback" not in app.said()
+
+
+def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"{text} {n}"} for text in HOSTILE for n in range(5)]  # the blind pairs take some for themselves
+    (tmp_path / "hostile.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder), "--import", str(tmp_path / "hostile.jsonl"))
+    context = chromium.new_context()
+    page: Page = context.new_page()
+    try:
+        page.goto(app.url)
+        wait_for_card(page)
+        api = f"{app.url}/gradio_api/run"
+        card = page.request.post(f"{api}/next_card", data={"data": []}).json()["data"]
+        seen = []
+        while card[0]:  # the sample comes first, what was imported after it
+            card = page.request.post(f"{api}/react", data={"data": [card[0], "skip"]}).json()["data"]
+            if "hostile" in card[1]:
+                page.reload()
+                wait_for_card(page)
+                seen.append(text_of(page, "#feed-card"))
+        harmless = [*HOSTILE[:3], "hostile to left and back again"]
+        assert {text[:-2] for text in seen} == set(harmless), "shown letter by letter"
+        assert page.title() == "Palate"
+    finally:
+        context.close()
+        app.end()
+
+
+def shot(name: str) -> Path:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS / f"{name}.png"
