@@ -1,6 +1,7 @@
 """Palate: a blind taste test for personalised language models. `python app.py --help` lists the flags."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -8,15 +9,20 @@ import time
 from pathlib import Path
 
 
-def flags() -> argparse.Namespace:
+def flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app.py", description="A blind taste test for personalised language models.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on")
     parser.add_argument(
         "--data-dir", type=Path, default=Path("palate-data"), help="holds everything personal; delete it to forget"
     )
     parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
-    parser.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
+    parser.add_argument(
+        "--quantize",
+        choices=["auto", "none", "int8", "nf4"],
+        default="auto",
+        help="auto, none, int8 or nf4; auto: 4-bit only where a GPU has no room for more",
+    )
     parser.add_argument(
         "--import", dest="table", type=Path, metavar="PATH", help="CSV or JSONL of texts with likes or ratings"
     )
@@ -24,12 +30,12 @@ def flags() -> argparse.Namespace:
         "--column", action="append", default=[], metavar="ROLE=NAME", help="names a column of the import: rating=stars"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> int:
     started = time.perf_counter()
-    chosen = flags()
+    chosen = flags().parse_args()
     from demo.page import CannotStart, Studio, check_port, serve  # late: --help must not wait for these
 
     try:
@@ -48,9 +54,11 @@ def main() -> int:
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: ended.set())
     ended.wait()
-    studio.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Not sys.exit: it would wait for a text being written and for every open browser. What counts is on disk.
+    os._exit(code)

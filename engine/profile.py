@@ -14,7 +14,7 @@ from engine import encoder
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 MAX_SIGNALS = 2_000  # the latest count: encoding more takes minutes on two cores, and taste drifts
-TOPIC_DISTANCE = 0.75  # average cosine distance under which likes join; chosen on the sample feed, log 2026-11-21
+TOPIC_DISTANCE = 0.8  # average cosine distance under which likes join; chosen on the sample feed, log 2026-11-21
 EXAMPLES = 3  # items that stand for a topic
 
 

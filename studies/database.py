@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlite_utils
+from filelock import FileLock
 
 from studies.migrations import migrations
 
@@ -27,11 +28,14 @@ class Database:
         self._local = threading.local()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with (
+                self._in_plain_words(),
+                FileLock(folder / "palate.lock"),
+            ):  # of two that start at once, one makes the tables
+                self._db.enable_wal()
+                migrations.apply(self._db)
         except OSError as error:
             raise StoreError(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
-        with self._in_plain_words():
-            self._db.enable_wal()
-            migrations.apply(self._db)
 
     @property
     def _db(self) -> sqlite_utils.Database:

@@ -12,7 +12,8 @@ QUOTE_WORDS = 6  # this many words in a row are no coincidence
 MIN_WORDS = 4
 MAX_LENGTH_RATIO = 6.0
 TELLTALES = re.compile(
-    r"\b(since|as|because|knowing) (you|someone who|a person who|a fan of)\b.{0,30}\b(likes?|loves?|enjoys?|fan)\b"
+    r"\b(since|as|because|knowing) (you|someone who|a person who)\b.{0,30}\b(likes?|loves?|enjoys?|fan)\b"
+    r"|\bas a (big |true |real )?(fan|lover) of\b"
     r"|\b(your|my) (taste|sense of humou?r|profile|preferences)\b"
     r"|\bmakes (you|me) laugh\b|\bthis person\b",
     re.IGNORECASE,
@@ -30,7 +31,8 @@ def void_reason(left: str, right: str | None, ask: Ask, profile: Profile) -> str
     """The first rule that the pair (or a single text) breaks, as a code; None if it may be shown."""
     told = [profile.summary, *(item.text for item in profile.liked)]
     quotable = {gram for text in told for gram in _grams(text)}
-    for text in (left, right or left):
+    for text in (left,) if right is None else (left, right):
+        text = text.replace("\u2019", "'")
         if len(words(text)) < MIN_WORDS:
             return "empty"
         if REFUSALS.search(text):

@@ -5,7 +5,8 @@ from sqlite_utils.migrations import Migrations
 
 migrations = Migrations("palate")
 
-# Times are ISO 8601 in UTC. `ask` and `evidence` are JSON. What is derived (standings, states) has no column.
+# `number` counts up by itself: which came last does not hang on a clock. Times are ISO 8601 in UTC; `ask`, `arms`
+# and `evidence` are JSON. What is derived (standings, states) has no column.
 FIRST = """
 create table rater (
     id text primary key,
@@ -41,7 +42,8 @@ create table signal (
     primary key (rater, item_id, origin)
 );
 create table summary (
-    id text primary key,
+    number integer primary key,
+    id text not null unique,
     rater text not null references rater (id),
     text text not null,
     profile_digest text not null,
@@ -93,7 +95,8 @@ create index trial_by_session on trial (session, kind, shown_at);
 create index trial_by_left on trial (left_id);
 create index trial_by_right on trial (right_id);
 create table vote (
-    trial_id text primary key references trial (id),
+    number integer primary key,
+    trial_id text not null unique references trial (id),
     choice text not null check (choice in ('left', 'right', 'both', 'neither', 'like', 'dislike', 'skip')),
     at text not null
 );

@@ -1,5 +1,6 @@
 """Writing what will be shown: the schedule's next pairs, all in one decode, each stored before anybody sees it."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,13 +9,15 @@ from collectors.item import clean_text
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS
-from engine.methods.base import Ask, Method
+from engine.methods.base import Ask
 from engine.profile import Profile
 from engine.summary import whole_sentences
 from studies.leaks import void_reason
 from studies.schedule import Slot, ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
 
+QUOTES = '"\u201c\u201d'
+HUMAN_CHOICE = 50  # unseen posts among which the next is drawn
 MAX_ATTEMPTS = 4  # a position that stays void that often is given up, so that nobody waits for ever
 
 
@@ -30,21 +33,37 @@ class Person:
 def lacking(store: Store, lm: Backbone, profile: Profile) -> dict[str, str]:
     """Arms that cannot run for this person now, and why, in words."""
     missing = {arm: why for arm, method in ARMS.items() if (why := method.lacks(lm, profile))}
-    if not _humans(store, profile.user):
+    if not _humans(store, profile, also_waiting=True):
         missing[HUMAN] = "it needs posts by people that you have not seen: import a table with some rows unrated"
     return missing
 
 
-def _humans(store: Store, rater: str, count: int = 1) -> list[Candidate]:
-    items = store.unseen(rater, ("person",), limit=count, longest=MAX_HUMAN)
-    return [Candidate(f"{HUMAN}/{item.id}", HUMAN, item.text, item_id=item.id) for item in items]
+def arms_for(store: Store, lm: Backbone, profile: Profile) -> list[str]:
+    """The arms that can run for this person now."""
+    missing = lacking(store, lm, profile)
+    return [arm for arm in [*ARMS, HUMAN] if arm not in missing]
+
+
+def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
+    """How many pairs of the schedule that holds now wait to be shown."""
+    schedule = schedule_id(person.seed, arms_for(store, lm, person.profile))
+    return sum(waiting["schedule"] == schedule for waiting in store.ready(person.profile.user, "pair"))
+
+
+def _humans(store: Store, profile: Profile, *, also_waiting: bool = False) -> list[Candidate]:
+    """Posts by people that may be shown: unseen, and breaking no rule by themselves."""
+    items = store.unseen(profile.user, ("person",), HUMAN_CHOICE, MAX_HUMAN, also_waiting=also_waiting)
+    fit = [item for item in items if void_reason(item.text, None, Ask(), profile) is None]
+    return [Candidate(f"{HUMAN}/{item.id}", HUMAN, item.text, item_id=item.id) for item in fit]
 
 
 def title(arm: str) -> str:
     """What people are told an arm is, after the vote: its method, and the settings in which it differs."""
     if arm == HUMAN:
         return "a person wrote this"
-    method: Method = ARMS[arm]
+    method = ARMS.get(arm)
+    if method is None:
+        return f"{arm}, a setting of an earlier version"
     told = [f"{f.name} {getattr(method, f.name)}" for f in fields(method) if getattr(method, f.name) != f.default]
     told = [text for text in told if "(" not in text]  # nested settings are the same for every arm of today
     return f"{method.title} ({', '.join(told)})" if told else method.title
@@ -53,26 +72,20 @@ def title(arm: str) -> str:
 def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     """Write the next `count` pairs of this person's schedule in one decode; returns how many may be shown.
 
-    Waiting pairs of another schedule (an arm came or went since) are taken out first: nobody has seen them.
+    Then waiting pairs of another schedule (an arm came or went since) are taken out: nobody has seen them.
     """
     profile = person.profile
-    missing = lacking(store, lm, profile)
-    arms = [arm for arm in [*ARMS, HUMAN] if arm not in missing]
+    arms = arms_for(store, lm, profile)
     schedule = schedule_id(person.seed, arms)
-    for waiting in store.ready(profile.user, "pair"):
-        if waiting["schedule"] != schedule:
-            store.void(waiting["id"], "superseded")
-    places = _next_places(store, profile.user, schedule, count)
-    slots = {position: slot(person.seed, arms, position) for position, _ in places}
-    humans = _humans(store, profile.user, count)
-    if len(humans) < sum(HUMAN in (s.left, s.right) for s in slots.values()):  # the last posts run out in this batch
-        places = places[:1]
-    asks = {p: Ask(payload=slots[p].topic, seed=ask_seed(schedule, p, attempt)) for p, attempt in places}
+    humans = _humans(store, profile)
+    slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
+    asks = {p: Ask(payload=slots[p].topic, seed=ask_seed(schedule, p, attempts[p])) for p in slots}
     texts = _write(lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
     shown = 0
-    for position, attempt in places:
+    for position in slots:
+        drawn = asks[position].seed % max(1, len(humans))  # another attempt, another post
         sides = [
-            humans.pop() if arm == HUMAN else texts[position, arm]
+            humans.pop(drawn) if arm == HUMAN else texts[position, arm]
             for arm in (slots[position].left, slots[position].right)
         ]
         reason = _void_reason(sides[0], sides[1], asks[position], profile)
@@ -88,11 +101,14 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
             summary=person.summary,
             schedule=schedule,
             position=position,
-            attempt=attempt,
+            attempt=attempts[position],
             void_reason=reason,
         )
         store.write(trial, person.seed, arms)
         shown += reason is None
+    for waiting in store.ready(profile.user, "pair") if shown else []:
+        if waiting["schedule"] != schedule:
+            store.void(waiting["id"], "superseded")
     return shown
 
 
@@ -127,12 +143,29 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     return int(reason is None)
 
 
-def _next_places(store: Store, rater: str, schedule: str, count: int) -> list[tuple[int, int]]:
-    """The next (position, attempt) to fill: first holes that void pairs left, then new ones."""
-    filled = store.filled(rater, schedule)
-    holes = [(row["position"], row["attempts"]) for row in filled if not row["good"] and row["attempts"] < MAX_ATTEMPTS]
-    first = filled[-1]["position"] + 1 if filled else 0
-    return (holes + [(first + i, 0) for i in range(count)])[:count]
+def _next_slots(
+    store: Store, person: Person, schedule: str, arms: list[str], count: int, humans: int
+) -> tuple[dict[int, Slot], dict[int, int]]:
+    """The next `count` slots to fill, by position, and how often each was tried: first holes that void pairs left.
+
+    A slot that needs a post by a person is passed over while all `humans` that are left wait in other pairs.
+    """
+    filled = {row["position"]: row for row in store.filled(person.profile.user, schedule)}
+    slots: dict[int, Slot] = {}
+    attempts: dict[int, int] = {}
+    for position in itertools.count():
+        tried = filled[position]["attempts"] if position in filled else 0
+        if tried and (filled[position]["good"] or tried >= MAX_ATTEMPTS):
+            continue
+        there = slot(person.seed, arms, position)
+        needed = HUMAN in (there.left, there.right)
+        if needed and not humans:
+            continue
+        humans -= needed
+        slots[position], attempts[position] = there, tried
+        if len(slots) == count:
+            break
+    return slots, attempts
 
 
 def _write(lm: Backbone, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]) -> dict[tuple[int, str], Candidate]:
@@ -162,7 +195,7 @@ def tidy(generation: Generation) -> str:
     text = clean_text(generation.text)
     if generation.finish == "budget":
         text = whole_sentences(text)
-    if len(text) > 1 and text[0] in '"\u201c' and text[-1] in '"\u201d' and text.count(text[0]) <= 2:
+    if len(text) > 1 and text[0] in QUOTES and text[-1] in QUOTES and not any(mark in text[1:-1] for mark in QUOTES):
         text = text[1:-1].strip()
     return text
 

@@ -7,7 +7,7 @@ votes: on votes of several raters a plain interval is far too narrow (Wilson's c
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.stats import norm
 Choice = Literal["left", "right", "both", "neither", "skip"]
 RESAMPLES = 400
 PRIOR_TIES = 0.2  # imagined ties of every pair of arms: an arm that never lost keeps a finite strength
+ONE_MORE = 0.5  # weight of the vote that might have come as well, in every resample
 LEVEL = 0.95
 WINNERS = {"left": Winner.X, "right": Winner.Y, "both": Winner.Draw, "neither": Winner.Draw}
 
@@ -61,12 +62,17 @@ class Rate:
 def standings(ballots: Sequence[Ballot], *, seed: int = 0) -> list[Standing]:
     """Arms from strongest to weakest. Arms without a single decided or tied vote are not listed."""
     played = [ballot for ballot in ballots if ballot.choice != "skip"]
-    arms = sorted({arm for ballot in played for arm in (ballot.left, ballot.right)})
+    arms = list(dict.fromkeys(arm for ballot in played for arm in (ballot.left, ballot.right)))
     if not arms:
         return []
-    centre = _strengths(played, np.ones(len(played)), arms)  # (A,)
-    draws = np.stack([_strengths(played, weight, arms) for weight in _resamples(played, seed)])  # (R, A)
-    low, high = np.quantile(draws, _tails(), axis=0)
+    centre = _strengths(played, arms, np.ones(len(played)))  # (A,)
+    rng = np.random.default_rng(seed)
+    draws = [
+        _strengths([*played, *more], arms, weight)
+        for weight in _resamples(played, seed)
+        for more in _one_more(played, rng)
+    ]
+    low, high = np.quantile(np.stack(draws), _tails(), axis=0)  # of (2 R, A)
     rows = []
     for a, arm in enumerate(arms):
         said: Counter[str] = Counter()
@@ -117,8 +123,25 @@ def _rate(hits: NDArray[np.float64], weights: NDArray[np.float64], raters: int) 
     return value, float(low), float(high)
 
 
-def _strengths(ballots: Sequence[Ballot], weights: NDArray[np.float64], arms: Sequence[str]) -> NDArray[np.float64]:
-    """Log Bradley-Terry strengths (A,) with mean 0 of ballots that count `weights` (N,) times."""
+def _one_more(played: Sequence[Ballot], rng: np.random.Generator) -> tuple[list[Ballot], list[Ballot]]:
+    """For every arm one of its ballots again, as if the left side had won or the right, and the mirror image of these.
+
+    A dozen votes that all say the same leave resampling without a doubt, and ought not to. Names and sides play no
+    part in what is drawn: both directions are used, and arms come in the order of their ballots.
+    """
+    places: dict[str, list[int]] = {}
+    for i, ballot in enumerate(played):
+        for arm in (ballot.left, ballot.right):
+            places.setdefault(arm, []).append(i)
+    again = [played[rows[rng.integers(len(rows))]] for rows in sorted(places.values())]
+    to_left = rng.random(len(again)) < 0.5
+    one = [replace(ballot, choice="left" if left else "right") for ballot, left in zip(again, to_left, strict=True)]
+    return one, [replace(ballot, choice="right" if ballot.choice == "left" else "left") for ballot in one]
+
+
+def _strengths(ballots: Sequence[Ballot], arms: Sequence[str], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log Bradley-Terry strengths (A,) with mean 0; the first ballots count `weights` times, any others ONE_MORE."""
+    weights = np.append(weights, np.full(len(ballots) - len(weights), ONE_MORE))
     prior = [(a, b) for i, a in enumerate(arms) for b in arms[i + 1 :]]
     result = bradley_terry(
         [ballot.left for ballot in ballots] + [a for a, _ in prior],

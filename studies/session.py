@@ -144,13 +144,12 @@ class Studio:
             if self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1:
                 for waiting in self.store.ready(rater, "card"):
                     row = row or self.store.show(waiting["id"], session)
-            row = row or self._show_item(session, rater)
+            row = row or self._show_next(session, rater)
         return Card(row["id"], row["left_text"]) if row else None
 
-    def _show_item(self, session: str, rater: str, item_id: str | None = None) -> Row | None:
+    def _show_next(self, session: str, rater: str) -> Row | None:
         # the sample comes first: unseen posts by people are what blind pairs are measured against
-        items = self.store.items([item_id]).values() if item_id else self.store.unseen(rater, ("project", "person"))
-        for item in items:
+        for item in self.store.unseen(rater, ("project", "person")):
             candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
             trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
             self.store.write(trial)
@@ -159,11 +158,11 @@ class Studio:
 
     def react(self, session: str, card: str, choice: str) -> Reacted:
         """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""
-        row = self.store.vote(session, card, choice)
+        row = self.store.vote(session, card, choice, kinds=("card",))
         self.worker.poke()
-        if row["left_arm"] != SHOWN:
+        item = self.store.items([row["item_id"]])[row["item_id"]] if row["item_id"] else None
+        if item is None or item.maker == "model":
             return Reacted(choice, "written for you by the model")
-        item = self.store.items([row["item_id"]])[row["item_id"]]
         origin = "the sample feed" if item.maker == "project" else "your import"
         return Reacted(choice, f"from {item.community}, {origin}" if item.community else f"from {origin}")
 
@@ -171,8 +170,7 @@ class Studio:
         """Undo the latest reaction and put its card on the table again."""
         row = self.store.undo(session, "card")
         self.worker.poke()
-        if row["item_id"]:  # shown anew; the card that lay there comes again after it
-            self._show_item(session, self.store.rater(session), row["item_id"])
+        self.store.show(self.store.repeat(row["id"]), session)  # the card that lay there comes again after it
         return self.next_card(session)
 
     # ---- blind pairs
@@ -197,7 +195,7 @@ class Studio:
 
     def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
         """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
-        return self._reveal(choice, self.store.vote(session, pair, choice, flags))
+        return self._reveal(choice, self.store.vote(session, pair, choice, flags, kinds=("pair",)))
 
     def take_back_vote(self, session: str) -> Reveal:
         """Withdraw the latest vote. The pair is not asked again: its sides have been named, it is blind no more."""
@@ -231,7 +229,7 @@ class Studio:
         missing = lacking(self.store, self.lm, profile)
         return Taste(
             **counts,
-            topics=tuple(topic.label for topic in profile.topics[:6]),
+            topics=tuple(topic.label for topic in profile.topics[:6] if len(topic.examples) > 1),
             summary=profile.summary,
             waiting=tuple((title(arm), why) for arm, why in missing.items()),
         )

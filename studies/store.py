@@ -139,16 +139,21 @@ class Store:
         Only cards teach. A vote on a pair is counted and never becomes a signal.
         """
         rows = self.db.rows(
-            """select item_id, sign, strength, at, origin, note, 0 as later from signal where rater = :rater
+            """select item_id, sign, strength, at, origin, note, 0 as number from signal where rater = :rater
             union all
-            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', 1
+            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', v.number
             from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
             where t.rater = :rater and t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
             and not exists (select 1 from undo u where u.trial_id = v.trial_id)""",
             rater=rater,
         )
-        rows.sort(key=lambda row: (row["later"], row["at"] or "", row["item_id"]))
-        latest = {row["item_id"]: row for row in rows}  # a card outranks an import of the same item
+        imported = [row for row in rows if not row["number"]]
+        imported.sort(key=lambda row: (row["at"] or "", row["item_id"]))
+        voted = sorted((row for row in rows if row["number"]), key=lambda row: row["number"])
+        latest: dict[str, Row] = {}
+        for row in [*imported, *voted]:
+            latest.pop(row["item_id"], None)  # a card outranks an import of the same item, and stands where cards stand
+            latest[row["item_id"]] = row
         items = self.items(latest)
         return [(items[i], _signal(row)) for i, row in latest.items()]
 
@@ -164,7 +169,8 @@ class Store:
     def save_summary(self, rater: str, text: str, profile_digest: str, reactions: int, engine: str) -> None:
         """Keep a new version of the summary, and from how many reactions it was written."""
         self.db.run(
-            "insert into summary values (:id, :rater, :text, :digest, :reactions, :engine, :at)",
+            """insert into summary (id, rater, text, profile_digest, reactions, engine, made_at)
+            values (:id, :rater, :text, :digest, :reactions, :engine, :at)""",
             id=new_id(),
             rater=rater,
             text=text,
@@ -176,7 +182,7 @@ class Store:
 
     def latest_summary(self, rater: str) -> Row | None:
         """The newest summary: id, text, profile_digest, reactions, engine."""
-        rows = self.db.rows("select * from summary where rater = :rater order by made_at desc limit 1", rater=rater)
+        rows = self.db.rows("select * from summary where rater = :rater order by number desc limit 1", rater=rater)
         return rows[0] if rows else None
 
     # ---- trials: written before they are shown
@@ -246,6 +252,30 @@ class Store:
             "update trial set void_reason = :reason where id = :id and shown_at is null", id=trial, reason=reason
         )
 
+    def repeat(self, trial: str) -> str:
+        """Write a trial anew, with another id and not shown yet; returns the id."""
+        again = new_id()
+        self.db.run(
+            """insert into trial (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
+            profile_digest, summary, engine, made_at)
+            select :again, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
+            profile_digest, summary, engine, :at from trial where id = :trial""",
+            again=again,
+            trial=trial,
+            at=now(),
+        )
+        return again
+
+    def cards_written(self, rater: str) -> int:
+        """How many cards hold a generated text, shown or not."""
+        rows = self.db.rows(
+            """select count(distinct c.id) as n from trial t join candidate c on c.id = t.left_id
+            where t.rater = :rater and t.kind = 'card' and c.arm <> :shown""",
+            rater=rater,
+            shown=SHOWN,
+        )
+        return int(rows[0]["n"])
+
     def cards_shown(self, rater: str) -> int:
         rows = self.db.rows(
             "select count(*) as n from trial where rater = :rater and kind = 'card' and shown_at is not null",
@@ -274,8 +304,13 @@ class Store:
         )
         return self.db.rows(f"{_SEEN} where t.id = :trial", trial=trial)[0] if won else None
 
-    def unseen(self, rater: str, makers: Sequence[str], limit: int = 1, longest: int = 20_000) -> list[Item]:
-        """Items this person has neither rated nor been shown, `makers` in order of preference, then shuffled."""
+    def unseen(
+        self, rater: str, makers: Sequence[str], limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
+    ) -> list[Item]:
+        """Items this person has neither rated nor been shown, `makers` in order of preference, then shuffled.
+
+        Those in trials that wait to be shown are left out as well, unless `also_waiting`.
+        """
         found: list[Item] = []
         for maker in makers:
             rows = self.db.rows(
@@ -284,14 +319,14 @@ class Store:
                 and not exists (
                     select 1 from candidate c
                     join trial t on (t.left_id = c.id or t.right_id = c.id)
-                    left join undo u on u.trial_id = t.id
-                    where c.item_id = i.id and t.rater = :rater and u.trial_id is null
-                    and (t.void_reason is null or t.shown_at is not null))
+                    where c.item_id = i.id and t.rater = :rater
+                    and (t.shown_at is not null or (t.void_reason is null and not :also_waiting)))
                 order by i.shuffle limit :limit""",
                 rater=rater,
                 maker=maker,
                 limit=limit - len(found),
                 longest=longest,
+                also_waiting=also_waiting,
             )
             found += [_item(row) for row in rows]
             if len(found) >= limit:
@@ -300,8 +335,16 @@ class Store:
 
     # ---- votes
 
-    def vote(self, session: str, trial: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Row:
-        """Store a vote with its marks; returns the trial with its arms, which may be named now.
+    def vote(
+        self,
+        session: str,
+        trial: str,
+        choice: str,
+        flags: Sequence[tuple[str, str]] = (),
+        *,
+        kinds: Sequence[str] = ("pair", "card"),
+    ) -> Row:
+        """Store a vote with its marks on a trial of one of `kinds`; returns it with its arms, which may be named now.
 
         One statement decides: the trial must be this session's, shown, not void and not voted on. Anything
         else raises Refused and stores nothing.
@@ -309,7 +352,7 @@ class Store:
         if any(flag not in FLAGS for flag in flags):
             raise Refused("that mark is not known: use left or right with sounds_ai or offensive")
         with self.db.atomic():
-            kinds = [kind for kind, known in CHOICES.items() if choice in known]
+            fitting = [kind for kind in kinds if choice in CHOICES[kind]]
             won = self.db.rows(
                 """insert into vote (trial_id, choice, at)
                 select t.id, :choice, :at from trial t where t.id = :trial and t.session = :session
@@ -319,11 +362,11 @@ class Store:
                 session=session,
                 choice=choice,
                 at=now(),
-                kind=kinds[0] if kinds else "",
-                other=kinds[-1] if kinds else "",
+                kind=fitting[0] if fitting else "",
+                other=fitting[-1] if fitting else "",
             )
             if not won:
-                raise Refused(self._why_refused(session, trial, choice))
+                raise Refused(self._why_refused(session, trial, choice, kinds))
             for side, kind in dict.fromkeys(flags):
                 self.db.run(
                     "insert into flag values (:trial, :side, :kind, :at)", trial=trial, side=side, kind=kind, at=now()
@@ -343,13 +386,13 @@ class Store:
             self._add_item(item)
             self.db.run("update candidate set item_id = :item where id = :id", item=item.id, id=row["id"])
 
-    def _why_refused(self, session: str, trial: str, choice: str) -> str:
+    def _why_refused(self, session: str, trial: str, choice: str, kinds: Sequence[str]) -> str:
         rows = self.db.rows(
             """select t.session, t.kind, v.trial_id as voted from trial t left join vote v on v.trial_id = t.id
             where t.id = :trial""",
             trial=trial,
         )
-        if not rows or rows[0]["session"] != session:
+        if not rows or rows[0]["session"] != session or rows[0]["kind"] not in kinds:
             return "this pair was not shown to you: nothing was stored"
         if choice not in CHOICES[rows[0]["kind"]]:
             return f"{choice!r} is no choice here: use one of {', '.join(CHOICES[rows[0]['kind']])}"
@@ -362,7 +405,7 @@ class Store:
             select v.trial_id, :at from vote v join trial t on t.id = v.trial_id
             where t.session = :session and t.kind = :kind
             and not exists (select 1 from undo u where u.trial_id = v.trial_id)
-            order by v.at desc, v.trial_id limit 1
+            order by v.number desc limit 1
             on conflict (trial_id) do nothing returning trial_id""",
             session=session,
             kind=kind,
@@ -379,7 +422,7 @@ class Store:
             from vote v join trial t on t.id = v.trial_id
             join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
             where t.role = 'judge' and t.void_reason is null
-            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.at, t.id"""
+            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.number"""
         )
         marks: dict[str, set[str]] = {}
         for row in self.db.rows("select trial_id, side from flag where kind = 'sounds_ai'"):

@@ -10,7 +10,7 @@ from engine.backbone import Backbone
 from engine.profile import MAX_SIGNALS, Profile, build, digest
 from engine.summary import MIN_LIKES, summarize
 from studies.database import Row
-from studies.pairs import Person, make_card, make_pairs
+from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.store import Store
 
 READY_PAIRS = 2
@@ -35,15 +35,18 @@ class Worker(threading.Thread):
         self._wanted = threading.Event()  # something may need doing
         self._closing = threading.Event()
         self._summary: Row | None = None
-        self._cards_made = 0
+        self._reactions = 0
         self._fruitless = 0
 
     def run(self) -> None:
         if sys.platform == "linux":
             # A vote must not wait for arithmetic: this thread and those the library starts from it give way.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        while not self._closing.is_set():
+        self.poke()
+        while self._wanted.wait():
             self._wanted.clear()
+            if self._closing.is_set():
+                return
             try:
                 while not self._closing.is_set() and self._one_step():
                     with self._changed:
@@ -54,13 +57,13 @@ class Worker(threading.Thread):
                     self.failure = f"{type(error).__name__}: {error}"
                     self.failures += 1
                     self._changed.notify_all()
-            self._wanted.wait()
 
     def close(self) -> None:
         """End the thread after the decode that is under way."""
         self._closing.set()
         self._wanted.set()
-        self.join()
+        if self.is_alive():
+            self.join()
 
     def poke(self) -> None:
         """Something changed: a reaction, an import, a pair taken."""
@@ -74,19 +77,17 @@ class Worker(threading.Thread):
     def _one_step(self) -> bool:
         """Do the most urgent thing; False when there is nothing to do."""
         person = self._person()
-        ready = len(self.store.ready(self.rater, "pair"))
-        if ready == 0:
+        if not self.store.ready(self.rater, "pair"):
             return self._fruit(make_pairs(self.store, self.lm, person, 1))  # somebody may wait: one is quicker than two
         if self._summary_is_old(person):
             text = summarize(self.lm, person.profile)
-            reactions = len(person.profile.items)
-            self.store.save_summary(self.rater, text, person.profile.digest, reactions, self.lm.fingerprint)
+            self.store.save_summary(self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint)
             return True
-        if ready < READY_PAIRS:
+        if (ready := ready_pairs(self.store, self.lm, person)) < READY_PAIRS:
             return self._fruit(make_pairs(self.store, self.lm, person, READY_PAIRS - ready))
         if not self.store.ready(self.rater, "card"):
-            self._cards_made += 1
-            return self._fruit(make_card(self.store, self.lm, person, self._cards_made))
+            turn = self.store.cards_written(self.rater)
+            return self._fruit(make_card(self.store, self.lm, person, turn))
         return False
 
     def _fruit(self, shown: int) -> bool:
@@ -97,7 +98,9 @@ class Worker(threading.Thread):
         return True
 
     def _person(self) -> Person:
-        reactions = self.store.reactions(self.rater)[-MAX_SIGNALS:]
+        reactions = self.store.reactions(self.rater)
+        self._reactions = len(reactions)  # of all time, those beyond MAX_SIGNALS counted as well
+        reactions = reactions[-MAX_SIGNALS:]
         self._summary = self.store.latest_summary(self.rater)
         if digest([signal for _, signal in reactions]) != self.profile.digest:
             self.profile = build(self.rater, reactions)
@@ -108,4 +111,4 @@ class Worker(threading.Thread):
     def _summary_is_old(self, person: Person) -> bool:
         if len(person.profile.liked) < MIN_LIKES:
             return False
-        return self._summary is None or abs(len(person.profile.items) - self._summary["reactions"]) >= SUMMARY_EVERY
+        return self._summary is None or abs(self._reactions - self._summary["reactions"]) >= SUMMARY_EVERY

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from studies.benchmarks.app_process import AppProcess
 from tests.names import names_in, names_in_sight
@@ -21,6 +21,27 @@ HOSTILE = (
     "hostile ${document.title = 'taken'} {{value}} about templates",
     "hostile \u202eto left\u202c and \u200fback \x07 again",
 )
+# Keeps every byte that the page's own code receives, streams included.
+RECORD = """
+window.received = [];
+const fetched = window.fetch;
+window.fetch = async (...args) => {
+  const reply = await fetched(...args);
+  const reader = reply.clone().body?.getReader(), text = new TextDecoder();
+  const pump = async () => {
+    for (let part = await reader.read(); !part.done; part = await reader.read())
+      window.received.push(text.decode(part.value, {stream: true}));
+  };
+  if (reader) pump().catch(() => {});
+  return reply;
+};
+window.EventSource = class extends EventSource {
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("message", (event) => window.received.push(event.data));
+  }
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +74,12 @@ def test_the_walk(chromium, tmp_path: Path) -> None:
     app = AppProcess(tmp_path)
     page: Page = chromium.new_page(viewport={"width": 1280, "height": 860})
     errors: list[str] = []
-    replies: list[str] = []
     strangers: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     page.on("request", lambda r: strangers.append(r.url) if not r.url.startswith((app.url, "data:", "blob:")) else None)
 
-    def keep(route: Route) -> None:
-        if "heartbeat" in route.request.url:  # a stream without an end and without data
-            return route.continue_()
-        reply = route.fetch(timeout=120_000)
-        if "/assets/" not in route.request.url and "/static/" not in route.request.url:
-            replies.append(reply.text())
-        return route.fulfill(response=reply)
-
-    page.route("**/*", keep)
+    page.add_init_script(RECORD)
     try:
         page.goto(app.url)
         wait_for_card(page)
@@ -89,7 +101,9 @@ def test_the_walk(chromium, tmp_path: Path) -> None:
             pair = text_of(page, "#left-text"), text_of(page, "#right-text")
             assert names_in_sight(page.inner_text("body"), *pair) == []
             assert names_in(page.content(), *pair) == []
-            assert [name for reply in replies for name in names_in(reply, *pair)] == []
+            received = page.evaluate("window.received.splice(0).join('')")
+            assert (pair[0] in received) or turn == 0
+            assert names_in(received, *pair) == []
             if turn == 0:
                 page.keyboard.press("2")
                 page.wait_for_selector("#right-marks input:checked")
@@ -99,7 +113,7 @@ def test_the_walk(chromium, tmp_path: Path) -> None:
             assert len(names_in(page.inner_html("#reveal"))) >= 2, "the vote names both sides: the search finds names"
             if turn == 1:
                 page.screenshot(path=shot("reveal"), full_page=True)
-            replies.clear()
+            page.evaluate("window.received.length = 0")
             page.keyboard.press("n")
         page.keyboard.press("r")
         page.wait_for_function("document.querySelector('#results-note').innerText.includes('4 votes')")

@@ -14,9 +14,11 @@ def run(times: int, *flags: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(times):
             app = AppProcess(Path(folder), *flags)
-            pair = app.call("next_pair")[0]
-            app.call("vote", pair, "left", ["sounds_ai"], [])
-            app.kill()
+            try:
+                pair = app.call("next_pair")[0]
+                app.call("vote", pair, "left", ["sounds_ai"], [])
+            finally:
+                app.kill()
             acknowledged.append(pair)
         app = AppProcess(Path(folder), *flags)
         app.end()

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
@@ -101,9 +103,8 @@ def test_a_sampled_row_depends_on_neither_mates_nor_place_nor_other_requests(lm)
         replace(GREEDY, max_new_tokens=4),
     ]
     requests = [(told(text), ask) for text, ask in zip(TEXTS, asks, strict=True)]
-    together = decode(lm, requests)
-    assert decode(lm, requests[::-1])[::-1] == together
-    assert [decode(lm, [request])[0] for request in requests] == together
+    alone = [decode(lm, [request])[0] for request in requests]
+    assert decode(lm, requests[::-1])[::-1] == alone  # each in another place, beside others, most of them padded
 
 
 def test_rows_of_random_batches_equal_the_same_rows_alone(tiny):
@@ -119,6 +120,18 @@ def test_rows_of_random_batches_equal_the_same_rows_alone(tiny):
         order = dice.permutation(len(requests))
         for i, texts in zip(order, decode(tiny, [requests[i] for i in order]), strict=True):
             assert texts == alone[i]
+
+
+def test_padding_does_not_shift_a_model_with_learned_positions(tiny):
+    """Rotary positions forgive a shift; here every place has an embedding of its own."""
+    torch.manual_seed(2)
+    config = GPT2Config(vocab_size=len(tiny.tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=256)
+    config.initializer_range = 0.4
+    lm = stopping_at(Backbone(GPT2LMHeadModel(config), tiny.tokenizer, "tiny-gpt2", tiny.plan))
+    assert lm.context == 256
+    asks = [replace(GREEDY, max_new_tokens=6), Ask(seed=1, max_new_tokens=6)]
+    requests = [(told(text), ask) for text in TEXTS for ask in asks]
+    assert [decode(lm, [request])[0] for request in requests] == decode(lm, requests)
 
 
 @pytest.mark.parametrize("top_p", [0.95, 0.2])  # under 0.2 there is often no choice, and yet a uniform is spent

@@ -1,9 +1,11 @@
-"""Pairs: what the schedule says is what is written, both sides alike, and what may not be shown is kept with its reason."""
+"""Pairs: what the schedule says is written, both sides alike; what may not be shown is kept with its reason."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,18 @@ from engine.methods.history import History
 from engine.methods.none import NoProfile
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
-from engine.profile import Profile, build
+from engine.profile import build
 from studies import pairs
 from studies.pairs import MAX_ATTEMPTS, Person, lacking, make_card, make_pairs, tidy, title
 from studies.schedule import ask_seed, schedule_id, slot
-from studies.store import FLAGS, HUMAN, MAX_HUMAN, Candidate, Row, Store, Trial, new_id
+from studies.store import HUMAN, MAX_HUMAN, Row, Store
 
-WORDS = (
-    "duck door lamp rain sofa moon fork hill wolf gate coin boat drum leaf sand wind corn milk bell rope fish bird tree "
-    "star road ship salt wine iron gold silk wood stone glass paper house table chair river cloud storm field grass "
-    "bread sugar apple lemon onion horse sheep tiger mouse snake whale shark eagle robin queen king"
-).split()
+WORDS = re.findall(
+    r"\w+",
+    """duck door lamp rain sofa moon fork hill wolf gate coin boat drum leaf sand wind corn milk bell rope fish bird
+    tree star road ship salt wine iron gold silk wood stone glass paper house table chair river cloud storm field grass
+    bread sugar apple lemon onion horse sheep tiger mouse snake whale shark eagle robin queen king""",
+)
 
 
 class Talker(Backbone):
@@ -62,6 +65,15 @@ class Talker(Backbone):
         return held
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """A model this small is several times faster on one thread, however busy the machine is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def talker(tiny: Backbone) -> Talker:
     return Talker(tiny)
@@ -76,12 +88,8 @@ def mute(tiny: Backbone) -> Talker:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
-    store.add("me", Sample())
     store.open_session("a", "me")
     return store
-
-
-Spy = Callable[[], list[tuple[Any, Ask]]]
 
 
 @pytest.fixture
@@ -166,6 +174,7 @@ def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) 
 
 def test_only_unseen_posts_by_people_that_are_short_enough_count_as_human(store: Store, talker: Talker) -> None:
     """The sample feed is the project's own, a liked one was seen, a generated one is no person's."""
+    store.add("me", Sample())
     likes(store, 3)
     long = post("long", "word " * (MAX_HUMAN // 5) + "x")
     store.add("me", [(long, None), (post("made", maker="model"), None)])
@@ -252,7 +261,7 @@ def test_the_likes_that_a_prompt_held_are_kept_with_its_text(
 
 def test_the_same_person_gets_the_same_pairs_on_a_new_machine(store: Store, talker: Talker, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
-    other.add("me", Sample())
+    other.open_session("a", "me")
     for one in (store, other):
         make_pairs(one, talker, person(one), 3)
     told = [
@@ -318,23 +327,28 @@ def test_new_arms_take_the_waiting_pairs_out_and_leave_those_on_the_table(store:
     assert trials(store)[:-1] == before  # the same arms: nothing more is taken out
 
 
-def test_the_last_human_posts_are_not_promised_twice(store: Store, talker: Talker) -> None:
+def test_places_for_human_posts_are_passed_over_while_the_last_ones_wait(store: Store, talker: Talker) -> None:
     posts(store, 1)
     me = person(store)
     arms = [*FLOOR, HUMAN]
-    wanted = [HUMAN in (place.left, place.right) for n in range(12) for place in [slot(0, arms, n)]]
-    assert sum(wanted) == 6
-    assert make_pairs(store, talker, me, 12) == 1  # six were wanted and one is there: one place at a time
-    while HUMAN not in lacking(store, talker, me.profile):
-        make_pairs(store, talker, me, 12)
-    used = [row for row in trials(store) if HUMAN in (row["left_arm"], row["right_arm"])]
-    assert [row["void_reason"] for row in used] == [None]
-    assert len(trials(store)) == wanted.index(True) + 1
-    make_pairs(store, talker, me, 2)
+    human = [n for n in range(40) if HUMAN in (slot(0, arms, n).left, slot(0, arms, n).right)]
+    others = [n for n in range(40) if n not in human]
+    assert make_pairs(store, talker, me, 6) == 6
+    assert [row["position"] for row in trials(store)] == sorted([human[0], *others[:5]])
+    assert HUMAN not in lacking(store, talker, me.profile)  # the one that waits is still to come
+    store.add("me", [(post("one more"), None)])
+    assert make_pairs(store, talker, me, 1) == 1
+    assert trials(store)[-1]["position"] == human[1]
+    rows = [row for row in trials(store) if HUMAN in (row["left_arm"], row["right_arm"])]
+    assert [row["position"] for row in rows] == human[:2]
+    assert {row["left_item"] or row["right_item"] for row in rows} == {"test:0", "test:one more"}
+    for row in rows:
+        assert store.show(row["id"], "a")
+    assert HUMAN in lacking(store, talker, me.profile)
+    assert make_pairs(store, talker, me, 2) == 2
     assert {row["schedule"] for row in store.ready("me", "pair")} == {schedule_id(0, FLOOR)}
-    assert HUMAN not in lacking(store, talker, me.profile), (
-        "nobody saw the pair that was taken out: the post is free again"
-    )
+    reasons = {row["position"]: row["void_reason"] for row in trials(store)[:7]}
+    assert reasons == {n: None if n in human else "superseded" for n in reasons}
 
 
 @pytest.mark.parametrize("text", ["Same here.", "I'm sorry, but my wife has the other sock.", "I do so too."])
@@ -342,14 +356,13 @@ def test_a_human_post_that_may_not_be_shown_does_not_stand_in_the_way_of_the_oth
     store: Store, talker: Talker, text: str
 ) -> None:
     """Too short, with words that models refuse in, or far shorter than what the models write."""
+    bad = post("bad", text)
+    store.add("me", [(bad, None)])
     good = posts(store, 40)
-    bad = [post(f"bad {n}", text if n == 0 else f"{text} {n}") for n in range(40)]
-    store.add("me", [(item, None) for item in bad])
-    assert store.unseen("me", ("person",))[0] in bad + good
-    for item in store.unseen("me", ("person",), limit=80):  # every good one that would be drawn before the first bad
-        if item in bad:
-            break
-        store.add("me", [(item, Signal(item.id, 0))])
+    for item in takewhile(lambda item: item != bad, store.unseen("me", ("person",), limit=99)):
+        store.add("me", [(item, Signal(item.id, 0))])  # so that the bad one would be drawn first
+        good.remove(item)
+    assert len(good) > 5
     me = person(store)
     talker.least, talker.most = 16, 18
     for _ in range(14):
@@ -422,7 +435,7 @@ def test_other_likes_bring_other_cards(store: Store, talker: Talker) -> None:
         ("budget", "A duck walks in. It said half of", "A duck walks in."),
         ("budget", 'A duck says "quack." Then it', 'A duck says "quack."'),
         ("budget", "It said half of", "It said half of"),
-        ("budget", '"A duck walks in." And then "it', '"A duck walks in."'),
+        ("budget", '"A duck walks in." And then "it', "A duck walks in."),
     ],
 )
 def test_tidy(finish: Any, raw: str, shown: str) -> None:

@@ -150,7 +150,8 @@ def test_an_arm_that_never_lost_has_a_finite_strength_and_many_wins_count() -> N
     assert alone == pytest.approx({"a": alone["c"], "b": alone["d"], "c": -alone["d"], "d": -alone["c"]}, abs=1e-4)
 
 
-def test_ties_pull_two_arms_together_and_skips_do_not() -> None:
+def test_ties_pull_two_arms_together_and_skips_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratings, "RESAMPLES", 50)
     ballots = votes("a", "b", left=8, right=2) + votes("b", "c", left=6, right=4)
     gaps = []
     for more in ({}, {"both": 10}, {"both": 10, "neither": 30}):
@@ -206,7 +207,8 @@ def test_wins_losses_and_ties_are_counted_from_both_sides() -> None:
     assert counted == {"a": (2, 1, 2), "b": (1, 2, 0), "c": (0, 0, 2)}
 
 
-def test_the_same_votes_give_the_same_standings_and_equals_stand_by_name() -> None:
+def test_the_same_votes_give_the_same_standings_and_equals_stand_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratings, "RESAMPLES", 50)
     ballots = simulated({"a": 0.5, "b": 0.0, "c": -0.5}, 60, 4, seed=3)
     assert standings(ballots) == standings(list(ballots))
     assert rates(ballots) == rates(list(ballots))
@@ -262,7 +264,7 @@ def test_an_interval_of_unanimous_votes_still_has_a_width() -> None:
 
 def test_the_like_rates_interval_covers_where_wilsons_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """30 raters with 20 votes each, taste varying by 0.8 logits: the true rate is inside 95 % of intervals or so."""
-    monkeypatch.setattr(ratings, "RESAMPLES", 60)
+    monkeypatch.setattr(ratings, "RESAMPLES", 40)
     points, weights = np.polynomial.hermite_e.hermegauss(60)
     true = float((weights / (1 + np.exp(-(0.6 + 0.8 * points)))).sum() / weights.sum())
     runs, covered, plain = 200, 0, 0

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -568,6 +568,8 @@ def test_unseen_is_neither_rated_nor_shown_to_this_person(store: Store) -> None:
     shown(store, pair(store, right=_human(store, items["right"])))
     pair(store, right=_human(store, items["waiting"]))
     assert [item.source_id for item in store.unseen("me", ("person",), limit=99)] == ["new"]
+    also = {item.source_id for item in store.unseen("me", ("person",), limit=99, also_waiting=True)}
+    assert also == {"new", "waiting"}  # nobody has seen what waits to be shown
     everything = {"liked", "zero", *items}
     assert {item.source_id for item in store.unseen("you", ("person",), limit=99)} == everything
 
@@ -681,7 +683,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
 def test_every_thread_has_foreign_keys_a_log_ahead_and_full_synchronisation(store: Store) -> None:
     def asked() -> tuple[Any, ...]:
         with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-            store.db.run("insert into vote values ('no such trial', 'left', '')")
+            store.db.run("insert into vote (trial_id, choice, at) values ('no such trial', 'left', '')")
         names = ("foreign_keys", "journal_mode", "synchronous")
         return tuple(store.db.rows(f"pragma {name}")[0][name] for name in names)
 
@@ -705,22 +707,23 @@ def test_migrations_apply_once_and_make_every_table(store: Store, tmp_path: Path
 
 
 def test_two_starts_on_a_new_folder_meet_without_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second start gets in between the first one's question what is missing and its answer."""
-    (first, *_), overtaken = migrations._migrations, threading.Event()
+    """The second start comes in between the first one's question what is missing and its answer, or has to wait."""
+    (first, *rest), others = migrations._migrations, ThreadPoolExecutor(1)
+    second: list[Future[Store]] = []
 
     def slowly(db: Any) -> None:
-        if not overtaken.is_set():
-            overtaken.set()
-            with ThreadPoolExecutor(1) as another:
-                another.submit(Store, tmp_path).result()
+        if not second:
+            second.append(others.submit(Store, tmp_path))
+            wait(second, timeout=2)
         first.fn(db)
 
-    monkeypatch.setattr(migrations, "_migrations", [replace(first, fn=slowly)])
-    try:
-        Store(tmp_path)
-    except StoreError as told:  # to be told is well; to see an sqlite3 error would not be
-        assert "try again" in str(told)  # noqa: PT017
-    assert overtaken.is_set()
+    monkeypatch.setattr(migrations, "_migrations", [replace(first, fn=slowly), *rest])
+    for start in (partial(Store, tmp_path), lambda: second[0].result(60)):
+        try:
+            start()
+        except StoreError as told:  # to be told is well; to see an sqlite3 error would not be
+            assert "try again" in str(told)  # noqa: PT017
+    others.shutdown()
     assert Store(tmp_path).add("me", [(joke(1), None)]) == 1
 
 

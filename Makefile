@@ -1,0 +1,23 @@
+.PHONY: run test lint fix docs shots bench
+
+run:            ## the app on http://127.0.0.1:7860
+	python app.py
+
+test:           ## everything, under 8 minutes on two cores
+	python -m pytest
+
+lint:           ## style, types, import laws, generated docs
+	ruff check . && ruff format --check . && mypy && lint-imports --no-cache && cog --check README.md docs/*.md
+
+fix:            ## what can be mended by a program
+	ruff check --fix . && ruff format .
+
+docs:           ## write the generated parts of README and docs anew
+	cog -r README.md docs/*.md
+
+shots:          ## the screenshots of the README, taken by the browser test
+	PALATE_SHOTS=docs/images python -m pytest tests/test_browser.py -k walk
+
+bench:          ## start, first pair, votes, memory; then 100 kills
+	python -m studies.benchmarks speed --json
+	python -m studies.benchmarks crash --json

@@ -1,0 +1,312 @@
+"""A profile is a value made of evidence: digest, topics, vectors, and the encoder that makes them."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from collectors.item import Item, Signal
+from collectors.sample import Sample
+from engine import encoder
+from engine.profile import EXAMPLES, MAX_SIGNALS, Profile, build, digest
+
+CHINESE = (
+    "\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a",
+    "\u6211\u7684\u6253\u5370\u673a\u80fd\u95fb\u5230\u6050\u60e7\u6240\u4ee5\u6211\u5047\u88c5\u4e0d\u6025",
+    "\u4eca\u5929\u65e9\u4e0a\u9e3d\u5b50\u66ff\u6211\u5f00\u95e8" * 12,
+)
+ARABIC = (
+    "\u0642\u0637\u062a\u064a \u062a\u0639\u0642\u062f \u0643\u0644 \u0635\u0628\u0627\u062d",
+    "\u0627\u0644\u0637\u0627\u0628\u0639\u0629 \u062a\u0634\u0645 \u0627\u0644\u062e\u0648\u0641",
+    "\u0627\u0644\u062d\u0645\u0627\u0645\u0629 \u0641\u062a\u062d\u062a \u0644\u064a \u0627\u0644\u0628\u0627\u0628",
+)
+EMOJI = ("\U0001f602\U0001f602\U0001f602", "\U0001f389\U0001f966", "\U0001f408\u200d\u2b1b")
+LABEL = 100  # characters that a person reads as a label and a page can hold
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On cores that others use, two threads that wait for each other are ten times slower than one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def liking(texts: Sequence[str], sign: int = 1) -> list[tuple[Item, Signal]]:
+    items = [Item("made", str(i), "joke", text) for i, text in enumerate(texts)]
+    return [(item, Signal(item.id, sign)) for item in items]
+
+
+class Counted:
+    """A fast stand-in for the encoder: a text has the same vector whoever asks; it counts what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        self.given += texts
+        rows = [np.random.default_rng(list(text.encode())).normal(size=encoder.WIDTH) for text in texts]
+        return np.array([row / np.linalg.norm(row) for row in rows], np.float32).reshape(-1, encoder.WIDTH)
+
+
+# ---- digest
+
+
+def test_the_digest_names_the_evidence_whatever_its_order():
+    reactions = liking([f"text {i}" for i in range(30)])
+    reactions[3] = (reactions[3][0], replace(reactions[3][1], sign=-1, strength=0.5))
+    base = build("a", reactions, encode=Counted())
+    assert base.digest == digest([signal for _, signal in reactions])
+    shuffled = random.Random(1).sample(reactions, len(reactions))
+    assert shuffled != reactions
+    assert build("a", shuffled, encode=Counted()).digest == base.digest
+    assert build("somebody else", reactions, encode=Counted()).digest == base.digest
+    assert build("a", reactions, summary="This person enjoys text.", encode=Counted()).digest == base.digest
+
+
+def test_the_digest_changes_with_every_piece_of_evidence(monkeypatch):
+    signals = [signal for _, signal in liking(["a", "b", "c"])]
+    others = [
+        signals[:2],
+        [*signals, Signal("made:9", 1)],
+        [replace(signals[0], sign=-1), *signals[1:]],
+        [replace(signals[0], sign=0), *signals[1:]],
+        [replace(signals[0], strength=0.75), *signals[1:]],
+        [replace(signals[0], item_id="other:0"), *signals[1:]],
+        [*signals, signals[0]],
+        [],
+    ]
+    digests = [digest(each) for each in (signals, *others)]
+    monkeypatch.setattr(encoder, "NAME", "another encoder")
+    digests.append(digest(signals))
+    assert len(set(digests)) == len(digests)
+
+
+def test_a_digest_is_what_it_always_was():
+    """It is stored with trials and names fitted states: changing how it is made forgets all of them."""
+    assert digest([Signal("b:2", -1, 0.5), Signal("a:1", 1)]) == (
+        "0b003d8f0814d97281e55cf0d0ad9d2379338b69e2ea6b40af0ae458cd1a4889"
+    )
+
+
+# ---- what counts
+
+
+def test_only_the_latest_signals_count():
+    old = [f"old {i}" for i in range(7)]
+    new = [f"new {i}" for i in range(MAX_SIGNALS)]
+    reactions = [
+        (Item("made", text, "joke", text), Signal(f"made:{text}", 1 if i % 100 == 0 else -1))
+        for i, text in enumerate([*old, *new])
+    ]
+    encode = Counted()
+    profile = build("a", reactions, encode=encode)
+    assert encode.given == new
+    assert [item.text for item in profile.items] == new
+    assert [s.item_id for s in profile.signals] == [f"made:{text}" for text in new]
+    assert profile.vectors.shape == (MAX_SIGNALS, encoder.WIDTH)
+    assert profile.digest == digest([signal for _, signal in reactions[-MAX_SIGNALS:]])
+    assert [item.text for item in profile.liked] == [f"new {i}" for i in range(93, MAX_SIGNALS, 100)]
+
+
+def test_liked_is_the_likes_oldest_first():
+    reactions = liking([f"text {i}" for i in range(9)])
+    reactions = [(item, replace(s, sign=(1, -1, 0)[i % 3])) for i, (item, s) in enumerate(reactions)]
+    assert [item.text for item in build("a", reactions, encode=Counted()).liked] == ["text 0", "text 3", "text 6"]
+
+
+@pytest.mark.parametrize("reactions", [[], liking(["bad", "worse"], sign=-1), liking(["so so"], sign=0)])
+def test_without_a_like_there_is_no_topic_and_no_direction(reactions):
+    profile = build("a", reactions)
+    assert profile.liked == profile.topics == ()
+    assert profile.vectors.shape == (len(reactions), encoder.WIDTH)
+    assert profile.vector.shape == (encoder.WIDTH,)
+    assert not profile.vector.any()
+    assert len(profile.digest) == 64
+    assert Profile("a").vectors.shape == (0, encoder.WIDTH)
+
+
+def test_one_like_is_one_topic():
+    profile = build("a", liking(["The printer smells fear."]))
+    [topic] = profile.topics
+    assert (topic.weight, [item.text for item in topic.examples]) == (1.0, ["The printer smells fear."])
+    assert topic.label == "fear, printer, smells"
+    assert np.allclose(profile.vector, profile.vectors[0])
+
+
+def test_vectors_are_aligned_with_items_and_the_taste_is_the_mean_of_the_likes():
+    texts = ["my cat is late", "quarterly budget", "a goat on the roof", "tax return", "the kitten has opinions"]
+    signs = (1, -1, 1, 0, 1)
+    reactions = [(item, replace(s, sign=sign)) for (item, s), sign in zip(liking(texts), signs, strict=True)]
+    profile = build("a", reactions)
+    for item, vector in zip(profile.items, profile.vectors, strict=True):
+        assert np.allclose(vector, encoder._model().encode(item.text, normalize_embeddings=True), atol=1e-5)
+    assert np.allclose(profile.vector, profile.vectors[[0, 2, 4]].mean(0))
+    assert profile.vectors.dtype == profile.vector.dtype == np.float32
+
+
+# ---- topics
+
+
+@pytest.fixture(scope="module")
+def two_tastes() -> Profile:
+    """Who likes all of two communities of the sample, in mixed order, and dislikes some of a third."""
+    items = [item for item, _ in Sample()]
+    liked = [item for item in items if item.community in ("stacktrace", "longstory")]
+    disliked = [item for item in items if item.community == "wrongbirds"][:4]
+    reactions = [(item, Signal(item.id, 1)) for item in liked] + [(item, Signal(item.id, -1)) for item in disliked]
+    random.Random(4).shuffle(reactions)
+    return build("two", reactions)
+
+
+def purity(profile: Profile, community: dict[str, str]) -> float:
+    """How often the examples of a topic are of the community that most of them are of; topics of one say nothing."""
+    agree = total = 0
+    for topic in profile.topics:
+        if len(topic.examples) > 1:
+            kinds = [community[item.id] for item in topic.examples]
+            agree += max(kinds.count(kind) for kind in kinds)
+            total += len(kinds)
+    assert total >= 10
+    return agree / total
+
+
+def test_topics_are_purer_than_chance(two_tastes):
+    ids = [item.id for item in two_tastes.liked]
+    kinds = [item.community for item in two_tastes.liked]
+    found = purity(two_tastes, dict(zip(ids, kinds, strict=True)))
+    dice = random.Random(0)
+    chance = [purity(two_tastes, dict(zip(ids, dice.sample(kinds, len(kinds)), strict=True))) for _ in range(300)]
+    assert sum(by_chance >= found for by_chance in chance) <= 3  # p < 0.01
+    assert found > 0.8
+
+
+def test_topics_share_out_the_likes_largest_first(two_tastes):
+    weights = [topic.weight for topic in two_tastes.topics]
+    likes = len(two_tastes.liked)
+    assert len(weights) > 2
+    assert sum(weights) == pytest.approx(1.0)
+    assert weights == sorted(weights, reverse=True)
+    seen: list[str] = []
+    for topic in two_tastes.topics:
+        size = round(topic.weight * likes)
+        assert topic.weight == pytest.approx(size / likes)
+        assert len(topic.examples) == min(size, EXAMPLES)
+        seen += [item.id for item in topic.examples]
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= {item.id for item in two_tastes.liked}
+
+
+def test_a_topics_label_is_of_words_of_its_own_likes(two_tastes):
+    for topic in two_tastes.topics:
+        if round(topic.weight * len(two_tastes.liked)) == len(topic.examples):  # the examples are all of it
+            text = " ".join(item.text.lower() for item in topic.examples)
+            words = topic.label.split(", ")
+            assert 1 <= len(words) <= 3
+            assert all(word in text for word in words)
+    labels = [topic.label for topic in two_tastes.topics]
+    assert len(set(labels)) == len(labels)
+
+
+def test_labels_are_the_words_that_set_a_topic_apart():
+    """Every like has 'office' in it, so it sets nothing apart; 'goat' and 'tax' do."""
+    texts = ["goat office goat", "goat office ladder", "tax office tax", "tax office stamp"]
+    axes = np.eye(encoder.WIDTH, dtype=np.float32)[[0, 0, 1, 1]]
+    first, second = build("a", liking(texts), encode=lambda _: axes).topics
+    assert (first.label.split(", ")[0], second.label.split(", ")[0]) == ("goat", "tax")
+    assert (first.weight, second.weight) == (0.5, 0.5)
+
+
+def test_examples_are_the_likes_nearest_the_centre():
+    angles = np.radians([0, 40, 18, 22, 2])  # the centre is near 16 degrees
+    vectors = np.zeros((5, encoder.WIDTH), np.float32)
+    vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+    [topic] = build("a", liking(["zero", "forty", "eighteen", "twentytwo", "two"]), encode=lambda _: vectors).topics
+    assert [item.text for item in topic.examples] == ["eighteen", "twentytwo", "two"]
+
+
+def test_the_same_likes_give_the_same_topics(two_tastes):
+    reactions = list(zip(two_tastes.items, two_tastes.signals, strict=True))
+    again = build("two", reactions)
+    assert again.topics == two_tastes.topics
+    assert np.array_equal(again.vectors, two_tastes.vectors)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    "texts",
+    [CHINESE, ARABIC, EMOJI, ("the", "and of"), ("123", "4 5 6")],
+    ids=["chinese", "arabic", "emoji", "stop words", "numbers"],
+)
+def test_likes_of_any_script_have_topics_with_labels_to_read(texts, count):
+    profile = build("a", liking(texts[:count]))
+    assert sum(topic.weight for topic in profile.topics) == pytest.approx(1.0)
+    for topic in profile.topics:
+        assert topic.label.strip()
+        assert set(topic.label) & set("".join(texts)) - set(" ,")  # of the likes themselves
+        assert len(topic.label) <= LABEL
+
+
+def test_a_like_without_a_word_is_labelled_by_its_text_beside_one_with_words():
+    axes = np.eye(encoder.WIDTH, dtype=np.float32)[:2]
+    topics = build("a", liking(["goats everywhere", EMOJI[0]]), encode=lambda _: axes).topics
+    assert {topic.label for topic in topics} == {"goats", EMOJI[0]}
+
+
+# ---- the encoder
+
+
+def test_encode_keeps_the_order_of_repeated_texts():
+    a, b, c = (encoder.encode([text])[0] for text in ("a cat", "a budget", "a goat"))
+    rows = encoder.encode(["a goat", "a cat", "a goat", "a budget", "a cat"])
+    assert np.array_equal(rows, np.stack([c, a, c, b, a]))
+    assert not np.allclose(a, b)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+    assert rows.dtype == np.float32
+    assert encoder.encode([]).shape == (0, encoder.WIDTH)
+
+
+def test_a_text_is_encoded_once(monkeypatch):
+    given: list[list[str]] = []
+    real = encoder._model()
+
+    class Watched:
+        def encode(self, texts: list[str], **settings: object) -> np.ndarray:
+            given.append(texts)
+            return real.encode(texts, **settings)
+
+    monkeypatch.setattr(encoder, "_model", Watched)
+    first = encoder.encode(["once only, a heron", "once only, a spoon", "once only, a heron"])
+    again = encoder.encode(["once only, a spoon", "once only, a heron"])
+    assert given == [["once only, a heron", "once only, a spoon"]]
+    assert np.array_equal(again, first[[1, 0]])
+    assert np.array_equal(first[0], first[2])
+
+
+def test_what_a_caller_does_to_vectors_is_not_remembered():
+    before = encoder.encode(["a quiet spoon"]).copy()
+    rows = encoder.encode(["a quiet spoon", "a quiet spoon"])
+    rows[:] = 7.0
+    assert np.array_equal(encoder.encode(["a quiet spoon"]), before)
+
+
+def test_a_full_memory_is_emptied_and_forgets_no_row(monkeypatch):
+    monkeypatch.setattr(encoder, "_known", {})
+    monkeypatch.setattr(encoder, "MAX_KNOWN", 2)
+    texts = [f"text {word}" for word in ("one", "two", "three", "four")]
+    expected = encoder.encode(texts)
+    mixed = encoder.encode(["text five", *texts[::-1]])  # over the limit, with known ones and a new one
+    assert mixed.shape == (5, encoder.WIDTH)
+    assert np.allclose(mixed[1:], expected[::-1], atol=1e-5)
+    assert len(encoder._known) == 5
+    encoder.encode(["text six"])
+    assert list(encoder._known) == ["text six"]
+
+
+def test_nearness_is_of_meaning():
+    cat, kitten, taxes = encoder.encode(["a cat sleeps", "the kitten is asleep", "quarterly tax return"])
+    assert cat @ kitten > cat @ taxes + 0.3
