@@ -53,8 +53,17 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         return words.reveal(studio.take_back_vote(session_of(studio, request)))
 
     shown = [pair_id, left, right, left_marks, right_marks, reveal]
-    following.click(next_pair, None, shown, api_name="next_pair", concurrency_limit=16, concurrency_id="pairs")
-    opened.select(next_pair, None, shown, api_visibility="private", concurrency_id="pairs")
+    sides = [left, right]
+    following.click(
+        next_pair,
+        None,
+        shown,
+        api_name="next_pair",
+        concurrency_limit=16,
+        concurrency_id="pairs",
+        show_progress_on=sides,
+    )
+    opened.select(next_pair, None, shown, api_visibility="private", concurrency_id="pairs", show_progress_on=sides)
     for button, said in choices:
         button.click(
             vote,

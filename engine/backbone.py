@@ -4,14 +4,15 @@ Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens
 """
 
 import hashlib
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from jinja2 import TemplateError
-from safetensors import SafetensorError
 from torch import Tensor
 
 from engine.weights import Weights, find
@@ -73,7 +74,10 @@ class Backbone:
         self.lock = threading.Lock()  # held for one decode call: no thread meets another's cache or hooks
         if not tokenizer.chat_template:
             raise BackboneError(f"{name} has no chat template: choose an instruct or chat model after --model")
-        known = [tokenizer.convert_tokens_to_ids(t) for t in END_OF_TURN if t in tokenizer.get_vocab()]
+        vocabulary = tokenizer.get_vocab()
+        known = [vocabulary[token] for token in END_OF_TURN if token in vocabulary]
+        special = sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, filter(str.strip, special))) or "(?!)")
         configured = model.generation_config.eos_token_id
         configured = configured if isinstance(configured, list) else [configured]
         self.stop_ids = frozenset(i for i in [*known, *configured, tokenizer.eos_token_id] if i is not None)
@@ -97,27 +101,37 @@ class Backbone:
             quantized = {"quantization_config": nf4}
         try:
             tokenizer = AutoTokenizer.from_pretrained(weights.folder)
-            loaded = AutoModelForCausalLM.from_pretrained(
-                weights.folder, dtype=how.dtype, device_map=how.device, **quantized
+            read: Any = AutoModelForCausalLM.from_pretrained(
+                weights.folder, dtype=how.dtype, device_map=how.device, output_loading_info=True, **quantized
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            loaded, info = read
+        except Exception as error:  # a stranger's folder can hold anything, and the libraries raise as many types
             raise BackboneError(
                 f"{weights.name} cannot be loaded as a causal language model ({str(error).splitlines()[0][:200]}): "
                 "choose another with --model, or leave it out for the embedded one"
             ) from error
+        if info["missing_keys"]:  # the library would fill them with random numbers and go on
+            raise BackboneError(
+                f"{weights.name} cannot be loaded, {len(info['missing_keys'])} of its weights are missing "
+                f"({min(info['missing_keys'])}, ...): fetch its files again, or choose another with --model"
+            )
         return cls(loaded, tokenizer, weights.name, how)
 
     @property
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Names what wrote a text: the model and its arithmetic. Equal fingerprints on one machine, equal texts."""
         facts = (
             f"{self.name}|{self.model.config.model_type}|{self.plan.dtype}|{self.plan.quantization}|{self.plan.device}"
         )
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(facts.encode())
+        for parameter in self.model.parameters():  # a few numbers of each tell one training from another
+            some = parameter.detach().flatten()[:: max(1, parameter.numel() // 64)]
+            digest.update(some.float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def describe(self) -> str:
         """One line for the start and for the About page."""
@@ -126,7 +140,11 @@ class Backbone:
         return f"{self.name}, {size}, {kind} on {self.plan.device} ({self.plan.reason})"
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Messages -> the prompt string, ready for the model's answer. The one place that knows templates."""
+        """Messages -> the prompt string, ready for the model's answer. The one place that knows templates.
+
+        Special tokens inside a message's content are taken out: an imported text must not open a turn of its own.
+        """
+        messages = [{**message, "content": self._plain(message["content"])} for message in messages]
         if not self.has_system_role and messages[0]["role"] == "system":
             head, first, *rest = messages
             messages = [{"role": "user", "content": f"{head['content']}\n\n{first['content']}"}, *rest]
@@ -136,12 +154,22 @@ class Backbone:
             )
         )
 
+    def _plain(self, content: str) -> str:
+        while self._special.search(content):  # again: taking one out may join the halves of another
+            content = self._special.sub("", content)
+        return content
+
     def tokens(self, text: str) -> list[int]:
         """Token ids of a string as it stands: the template has already written its special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def cut(self, text: str, most: int) -> str:
+        """The first `most` tokens of a text, never half a character."""
+        ids = self.tokens(text)
+        return text if len(ids) <= most else self.text(ids[:most]).rstrip("\ufffd")
 
     @torch.inference_mode()
     def step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
@@ -161,9 +189,9 @@ class Backbone:
         return logits
 
     def _takes_system_role(self) -> bool:
-        probe = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
+        probe = [{"role": "system", "content": "be-a-probe"}, {"role": "user", "content": "U"}]
         try:
-            return "S" in self.tokenizer.apply_chat_template(probe, tokenize=False)
+            return "be-a-probe" in self.tokenizer.apply_chat_template(probe, tokenize=False)
         except TemplateError:
             return False
 

@@ -74,7 +74,10 @@ def draw(logits: NDArray[np.float64], ask: Ask, uniform: float, seen: Sequence[i
     if ask.temperature == 0:
         return int(scores.argmax())
     scores /= ask.temperature
-    order = np.argsort(-scores, kind="stable")[: ask.top_k or None]  # most probable first; equal scores by id
+    order = np.arange(len(scores))
+    if 0 < ask.top_k < len(scores):  # found without sorting a whole vocabulary; of equal scores the lower ids stay
+        order = np.flatnonzero(scores >= np.partition(scores, -ask.top_k)[-ask.top_k])
+    order = order[np.argsort(-scores[order], kind="stable")][: ask.top_k or None]  # most probable first
     weights = np.exp(scores[order] - scores[order[0]])
     weights /= weights.sum()
     if ask.top_p < 1.0:
@@ -126,7 +129,7 @@ def _grow(lm: Backbone, rows: list[_Row], on_text: OnText | None, stopped: Calla
         drawn = [row.prompt[-1] if row.finish else row.take(scores[b], lm.stop_ids) for b, row in enumerate(rows)]
         if on_text:
             for row in rows:
-                on_text(row.request, row.sample, lm.text(row.ids))
+                on_text(row.request, row.sample, lm.text(row.ids).rstrip("\ufffd").strip())  # no half characters
         if all(row.finish for row in rows) or stopped():
             return
         ids = torch.tensor(drawn, device=lm.device).unsqueeze(-1)  # (B, 1)

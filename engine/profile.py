@@ -15,6 +15,7 @@ Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 MAX_SIGNALS = 2_000  # the latest count: encoding more takes minutes on two cores, and taste drifts
 TOPIC_DISTANCE = 0.8  # average cosine distance under which likes join; chosen on the sample feed, log 2026-11-21
+REPRESENTATIVES = 6
 EXAMPLES = 3  # items that stand for a topic
 
 
@@ -77,6 +78,12 @@ def build(
     )
 
 
+def representatives(profile: Profile) -> tuple[Item, ...]:
+    """The likes that stand for the profile: one of each topic, then the second of each, and so on."""
+    by_rank = [topic.examples[r] for r in range(EXAMPLES) for topic in profile.topics if r < len(topic.examples)]
+    return tuple(by_rank[:REPRESENTATIVES])
+
+
 def _topics(items: list[Item], vectors: NDArray[np.float32]) -> tuple[Topic, ...]:
     """Average-linkage clusters of the likes, largest first."""
     from sklearn.cluster import AgglomerativeClustering
@@ -102,7 +109,7 @@ def _labels(texts: list[str]) -> list[str]:
     from sklearn.feature_extraction.text import CountVectorizer
 
     try:
-        counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b")
+        counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,20}\b")
         counts = counter.fit_transform(texts).toarray().astype(float)  # (clusters, words)
     except ValueError:  # not one word is left: scripts without word breaks, or stop words only
         return [text[:30] for text in texts]

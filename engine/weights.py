@@ -52,18 +52,31 @@ def find(model: str | None = None, *, cache: Path | None = None) -> Weights:
         return Weights(EMBEDDED, embedded(cache or cache_folder()))
     path = Path(model).expanduser()
     if path.exists() or model.startswith((".", "/", "~")):
-        return Weights(path.name, _local(path))
+        return Weights(path.resolve().name, _local(path))
     return Weights(model, _from_hub(model))
 
 
 def _local(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder} is no model folder (it has no config.json): name the folder itself after --model")
+    missing = [name for name in _shards(folder) if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(f"{folder} lacks {len(missing)} of its weight files ({missing[0]}, ...): fetch it again")
     if not any(next(folder.glob(pattern), None) for pattern in WEIGHT_PATTERNS):
         raise WeightsError(
             f"{folder} holds a config.json but no weights: put its *.safetensors there, or leave out --model"
         )
     return folder
+
+
+def _shards(folder: Path) -> list[str]:
+    """The files that a sharded model's index names; [] where there is no index."""
+    for index in folder.glob("*.safetensors.index.json"):
+        try:
+            return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError) as error:
+            raise WeightsError(f"{index} cannot be read: fetch the model again") from error
+    return []
 
 
 def _from_hub(model: str) -> Path:
@@ -78,7 +91,7 @@ def _from_hub(model: str) -> Path:
             return _local(Path(snapshot_download(model, allow_patterns=wanted)))
     except HFValidationError as error:
         raise WeightsError(f"{model!r} is neither a folder here nor a hub id (owner/name): check --model") from error
-    except (OSError, ValueError) as error:  # what the hub client's own errors derive from
+    except (OSError, ValueError, WeightsError) as error:  # the hub client's own errors derive from the first two
         raise WeightsError(
             f"{model} is not in the hub cache and could not be fetched ({type(error).__name__}): connect to the "
             f"network, give --model a local folder, or leave out --model to use the embedded {EMBEDDED}"

@@ -1,8 +1,6 @@
 """The one thread that writes: it keeps two pairs and a card ready while the person reads."""
 
 import logging
-import os
-import sys
 import threading
 from dataclasses import replace
 
@@ -39,9 +37,6 @@ class Worker(threading.Thread):
         self._fruitless = 0
 
     def run(self) -> None:
-        if sys.platform == "linux":
-            # A vote must not wait for arithmetic: this thread and those the library starts from it give way.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         self.poke()
         while self._wanted.wait():
             self._wanted.clear()

@@ -28,10 +28,10 @@ class History(Method):
         examples: list[str] = []
         left = self.max_tokens
         for place, item in enumerate(chosen):
-            ids = lm.tokens(item.text)
             fair = left // (len(chosen) - place)
-            left -= min(len(ids), fair)
-            examples.append(item.text if len(ids) <= fair else lm.text(ids[:fair]) + " ...")
+            left -= min(len(lm.tokens(item.text)), fair)
+            short = lm.cut(item.text, fair)
+            examples.append(short if short == item.text else f"{short} ...")
         shown = "\n".join(f"- {' '.join(text.split())}" for text in examples)
         content = (
             f"Here is what makes me laugh:\n{shown}\n\n{ask.instruction()} Make it something new that fits my taste."

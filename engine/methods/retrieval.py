@@ -26,7 +26,7 @@ class Retrieval(Method):
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         missing = self.inner.k + 1 - len(profile.liked)  # with k likes or fewer it would say what `history` says
-        return f"it needs {missing} more likes" if missing > 0 else None
+        return f"it needs {missing} more like{'s' * (missing > 1)}" if missing > 0 else None
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
         liked = [i for i, signal in enumerate(profile.signals) if signal.sign > 0]

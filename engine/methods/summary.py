@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
-from engine.profile import Profile
+from engine.profile import Profile, representatives
 
 
 @dataclass(frozen=True)
@@ -23,5 +23,5 @@ class Summary(Method):
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
         request = f"{ask.instruction()} Make it something new that fits my taste."
         content = f"About my sense of humor: {profile.summary}\n\n{request}"
-        evidence = tuple(item.id for topic in profile.topics for item in topic.examples)
+        evidence = tuple(item.id for item in representatives(profile))
         return Conditioning(({"role": "user", "content": content},), evidence)

@@ -19,8 +19,8 @@ from engine.methods.history import History
 from engine.methods.none import PROMPTS, NoProfile
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
-from engine.profile import Profile, build
-from engine.summary import MAX_EXAMPLE_TOKENS, MAX_EXAMPLES, summarize, whole_sentences
+from engine.profile import REPRESENTATIVES, Profile, build
+from engine.summary import MAX_EXAMPLE_TOKENS, summarize, whole_sentences
 
 LONG = "my neighbour has again explained the compost rules to a passing fox " * 12
 ASK = Ask(payload="cats")
@@ -301,7 +301,7 @@ def test_a_summary_is_written_from_the_first_of_each_topic(tiny, reader, monkeyp
     lines = asked[0][0].messages[0]["content"].splitlines()
     examples = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     by_rank = [t.examples[rank] for rank in range(3) for t in reader.topics if rank < len(t.examples)]
-    expected = [tiny.text(tiny.tokens(item.text)[:MAX_EXAMPLE_TOKENS]) for item in by_rank[:MAX_EXAMPLES]]
+    expected = [tiny.text(tiny.tokens(item.text)[:MAX_EXAMPLE_TOKENS]) for item in by_rank[:REPRESENTATIVES]]
     assert examples == [" ".join(text.split()) for text in expected]
 
 

