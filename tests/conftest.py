@@ -1,6 +1,9 @@
 """Shared pieces: the real embedded model in float32 (exact), and a tiny random one with the same tokenizer (fast)."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as app.py does, and before torch is imported
 
 import pytest
 import torch
