@@ -8,10 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-# Threads that wait for each other must sleep, not spin: with spinning, one busy neighbour (the browser, say) made a
-# pair take over 60 s instead of 5 on two cores (log 2026-11-21). Read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 def flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app.py", description="A blind taste test for personalised language models.")

@@ -4,6 +4,7 @@ Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens
 """
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -59,6 +60,15 @@ def plan(quantize: Quantize = "auto", weight_bytes: int = 0) -> Plan:
     return Plan("cpu", dtype, "none", f"CPU that {has} bfloat16 arithmetic, so {_short(dtype)}")
 
 
+def spare_threads() -> int:
+    """Threads for arithmetic: one core is left to the server and the browser.
+
+    Threads spin while they wait for each other. With one on every core, a single busy neighbour made a pair take
+    over 60 s instead of 5 on two cores; with one core left, it changes nothing (log 2026-11-21).
+    """
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -91,6 +101,7 @@ class Backbone:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
+        torch.set_num_threads(spare_threads())
         weights = find(model)
         how = plan(quantize, _weight_bytes(weights))
         quantized: dict[str, Any] = {}

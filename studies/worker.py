@@ -11,7 +11,7 @@ from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.store import Store
 
-READY_PAIRS = 2
+READY_PAIRS = 2  # at least; for a moment there may be one more
 SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is written anew
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
@@ -78,8 +78,9 @@ class Worker(threading.Thread):
             text = summarize(self.lm, person.profile)
             self.store.save_summary(self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint)
             return True
-        if (ready := ready_pairs(self.store, self.lm, person)) < READY_PAIRS:
-            return self._fruit(make_pairs(self.store, self.lm, person, READY_PAIRS - ready))
+        if ready_pairs(self.store, self.lm, person) < READY_PAIRS:
+            # two at once: four rows cost hardly more than two, so this is nearly twice the pairs a minute
+            return self._fruit(make_pairs(self.store, self.lm, person, READY_PAIRS))
         if not self.store.ready(self.rater, "card"):
             turn = self.store.cards_written(self.rater)
             return self._fruit(make_card(self.store, self.lm, person, turn))

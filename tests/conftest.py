@@ -1,19 +1,17 @@
 """Shared pieces: the real embedded model in float32 (exact), and a tiny random one with the same tokenizer (fast)."""
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as app.py does, and before torch is imported
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from collectors.item import Item, Signal
-from engine.backbone import Backbone, Plan
+from engine.backbone import Backbone, Plan, spare_threads
 from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
 
+torch.set_num_threads(spare_threads())  # as the app does
 FLOAT32 = Plan("cpu", torch.float32, "none", "exact, for tests")
 
 END_OF_TURN_LOGIT = 5.2
