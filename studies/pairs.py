@@ -17,6 +17,7 @@ from studies.schedule import Slot, ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
 
 QUOTES = '"\u201c\u201d'
+HUMAN_SEARCH = 5_000  # unseen posts that are looked through
 HUMAN_CHOICE = 50  # unseen posts among which the next is drawn
 MAX_ATTEMPTS = 4  # a position that stays void that often is given up, so that nobody waits for ever
 
@@ -52,9 +53,11 @@ def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
 
 def _humans(store: Store, profile: Profile, *, also_waiting: bool = False) -> list[Candidate]:
     """Posts by people that may be shown: unseen, and breaking no rule by themselves."""
-    items = store.unseen(profile.user, ("person",), HUMAN_CHOICE, MAX_HUMAN, also_waiting=also_waiting)
-    fit = [item for item in items if void_reason(item.text, None, Ask(), profile) is None]
-    return [Candidate(f"{HUMAN}/{item.id}", HUMAN, item.text, item_id=item.id) for item in fit]
+    items = store.unseen(profile.user, ("person",), HUMAN_SEARCH, MAX_HUMAN, also_waiting=also_waiting)
+    nobody = Profile(profile.user)  # whether it quotes a like is asked once, of the pair
+    fit = (item for item in items if void_reason(item.text, None, Ask(), nobody) is None)
+    chosen = itertools.islice(fit, HUMAN_CHOICE)
+    return [Candidate(f"{HUMAN}/{item.id}", HUMAN, item.text, item_id=item.id) for item in chosen]
 
 
 def title(arm: str) -> str:
