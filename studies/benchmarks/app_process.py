@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"ready at (http://\S+?)/? after")
+ENGINE = re.compile(r"^.* parameters, .*$", re.MULTILINE)
 
 
 class AppDied(RuntimeError):
@@ -44,6 +45,10 @@ class AppProcess:
     def said(self) -> str:
         """What the app has printed so far."""
         return self._log.read_text(errors="replace")
+
+    def engine(self) -> str:
+        """The line by which the app told which model it runs, and how."""
+        return ENGINE.findall(self.said())[0]
 
     def visitor(self) -> None:
         """Come as a new visitor: another cookie, another session."""

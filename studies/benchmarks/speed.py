@@ -41,7 +41,7 @@ def run(*flags: str) -> dict[str, Any]:
                 "rss_gb": round(app.memory_gb(), 2),
                 "pairs": PAIRS,
                 "reading_seconds": READING,
-                "engine": app.said().splitlines()[0],
+                "engine": app.engine(),
                 "machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}",
             }
         finally:

@@ -308,8 +308,10 @@ def test_a_summary_is_written_from_the_first_of_each_topic(tiny, reader, monkeyp
 def test_few_topics_give_their_second_likes_too(tiny, monkeypatch):
     asked = spied(monkeypatch)
     texts = ["first a", "first b", "first c", "first d", "second a", "second b"]
-    axes = np.eye(WIDTH, dtype=np.float32)[[0, 0, 0, 0, 1, 1]]
-    who = build("x", [(Item("m", t, "joke", t), Signal(f"m:{t}", 1)) for t in texts], encode=lambda _: axes)
+    reactions = [(Item("m", t, "joke", t), Signal(f"m:{t}", 1)) for t in texts]
+    who = build(
+        "x", reactions, encode=lambda asked: np.stack([np.eye(WIDTH)[int(t.startswith("second"))] for t in asked])
+    )
     assert [(len(t.examples), round(t.weight * 6)) for t in who.topics] == [(3, 4), (2, 2)]
     summarize(tiny, who)
     lines = asked[0][0].messages[0]["content"].splitlines()

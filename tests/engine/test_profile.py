@@ -11,7 +11,7 @@ import torch
 from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine import encoder
-from engine.profile import EXAMPLES, MAX_SIGNALS, Profile, build, digest
+from engine.profile import EXAMPLES, MAX_SIGNALS, Encode, Profile, build, digest
 
 CHINESE = (
     "\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a",
@@ -51,6 +51,12 @@ class Counted:
         self.given += texts
         rows = [np.random.default_rng(list(text.encode())).normal(size=encoder.WIDTH) for text in texts]
         return np.array([row / np.linalg.norm(row) for row in rows], np.float32).reshape(-1, encoder.WIDTH)
+
+
+def placed(texts: Sequence[str], vectors: np.ndarray) -> Encode:
+    """An encoder that puts each of `texts` where `vectors` says, and every other text (a word) nowhere."""
+    where = dict(zip(texts, vectors, strict=True))
+    return lambda asked: np.stack([where.get(text, np.zeros(encoder.WIDTH, np.float32)) for text in asked])
 
 
 # ---- digest
@@ -105,7 +111,8 @@ def test_only_the_latest_signals_count():
     ]
     encode = Counted()
     profile = build("a", reactions, encode=encode)
-    assert encode.given == new
+    assert encode.given[: len(new)] == new
+    assert not set(old) & set(encode.given)
     assert [item.text for item in profile.items] == new
     assert [s.item_id for s in profile.signals] == [f"made:{text}" for text in new]
     assert profile.vectors.shape == (MAX_SIGNALS, encoder.WIDTH)
@@ -134,7 +141,7 @@ def test_one_like_is_one_topic():
     profile = build("a", liking(["The printer smells fear."]))
     [topic] = profile.topics
     assert (topic.weight, [item.text for item in topic.examples]) == (1.0, ["The printer smells fear."])
-    assert topic.label == "fear, printer, smells"
+    assert set(topic.label.split(", ")) == {"fear", "printer", "smells"}
     assert np.allclose(profile.vector, profile.vectors[0])
 
 
@@ -216,16 +223,31 @@ def test_labels_are_the_words_that_set_a_topic_apart():
     """Every like has 'office' in it, so it sets nothing apart; 'goat' and 'tax' do."""
     texts = ["goat office goat", "goat office ladder", "tax office tax", "tax office stamp"]
     axes = np.eye(encoder.WIDTH, dtype=np.float32)[[0, 0, 1, 1]]
-    first, second = build("a", liking(texts), encode=lambda _: axes).topics
+    first, second = build("a", liking(texts), encode=placed(texts, axes)).topics
     assert (first.label.split(", ")[0], second.label.split(", ")[0]) == ("goat", "tax")
     assert (first.weight, second.weight) == (0.5, 0.5)
+
+
+def test_labels_are_about_the_topic_and_not_the_words_jokes_are_told_with():
+    """'said' stands in every one of these likes and 'asked' in most; neither says what they are about."""
+    texts = [
+        "'Sit', she said. The dog asked what was in it for him and sat, as he said, under protest.",
+        "'Fetch', I said. The dog asked why I had thrown it, and said he could see it from there.",
+        "The vet asked how old the puppy was. 'Old enough to vote', he said, and the puppy said nothing.",
+        "'Whose paws are these', I asked the dog on my pillow. 'Ours', he said, and he said it fondly.",
+    ]
+    [topic] = build("a", liking(texts)).topics
+    told = topic.label.split(", ")
+    assert not {"said", "asked"} & set(told)
+    assert {"dog", "puppy"} & set(told)
 
 
 def test_examples_are_the_likes_nearest_the_centre():
     angles = np.radians([0, 40, 18, 22, 2])  # the centre is near 16 degrees
     vectors = np.zeros((5, encoder.WIDTH), np.float32)
     vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
-    [topic] = build("a", liking(["zero", "forty", "eighteen", "twentytwo", "two"]), encode=lambda _: vectors).topics
+    texts = ["zero", "forty", "eighteen", "twentytwo", "two"]
+    [topic] = build("a", liking(texts), encode=placed(texts, vectors)).topics
     assert [item.text for item in topic.examples] == ["eighteen", "twentytwo", "two"]
 
 
@@ -253,7 +275,8 @@ def test_likes_of_any_script_have_topics_with_labels_to_read(texts, count):
 
 def test_a_like_without_a_word_is_labelled_by_its_text_beside_one_with_words():
     axes = np.eye(encoder.WIDTH, dtype=np.float32)[:2]
-    topics = build("a", liking(["goats everywhere", EMOJI[0]]), encode=lambda _: axes).topics
+    texts = ["goats everywhere", EMOJI[0]]
+    topics = build("a", liking(texts), encode=placed(texts, axes)).topics
     assert {topic.label for topic in topics} == {"goats", EMOJI[0]}
 
 
