@@ -48,7 +48,7 @@ class AppProcess:
 
     def engine(self) -> str:
         """The line by which the app told which model it runs, and how."""
-        return ENGINE.findall(self.said())[0]
+        return str(ENGINE.findall(self.said())[0])
 
     def visitor(self) -> None:
         """Come as a new visitor: another cookie, another session."""
