@@ -1,11 +1,12 @@
-"""python -m collectors preview PATH: what an import would hold, before anything is saved."""
+"""preview: what an import would hold, before anything is saved; convert: write it as a reactions file."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from collectors.item import CollectError, Collector
+from collectors.item import CollectError, Collector, write_reactions
 from collectors.sample import Sample
 from collectors.table import ROLES, Table
 
@@ -13,7 +14,7 @@ from collectors.table import ROLES, Table
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        report = _read_through(_source(options)).report()
+        report = options.command(options).report()
     except CollectError as error:
         print(error, file=sys.stderr)
         return 2
@@ -22,10 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__)
-    preview = parser.add_subparsers(required=True, metavar="preview").add_parser("preview")
-    preview.add_argument("path", metavar="PATH", help="a CSV, TSV or JSON lines file, or the word: sample")
-    preview.add_argument(
+    table = argparse.ArgumentParser(add_help=False)
+    table.add_argument("path", metavar="PATH", help="a CSV, TSV or JSON lines file, or the word: sample")
+    table.add_argument(
         "--column",
         type=_column,
         action="append",
@@ -33,8 +33,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ROLE=NAME",
         help='as in rating=stars; "" for none',
     )
-    preview.add_argument("--scale", type=_scale, metavar="LOW:HIGH", help="range of ratings, as in --scale=-10:10")
-    preview.add_argument("--json", action="store_true", help="print the report as one line of JSON")
+    table.add_argument("--scale", type=_scale, metavar="LOW:HIGH", help="range of ratings, as in --scale=-10:10")
+    table.add_argument("--json", action="store_true", help="print the report as one line of JSON")
+    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="preview|convert")
+    commands.add_parser("preview", parents=[table]).set_defaults(command=_preview)
+    convert = commands.add_parser("convert", parents=[table])
+    convert.add_argument("--out", required=True, metavar="FILE.jsonl", help="where the reactions go, a line each")
+    convert.add_argument("--user", default="me", metavar="NAME", help="whose reactions they are (default: %(default)s)")
+    convert.set_defaults(command=_convert)
     return parser
 
 
@@ -59,9 +66,18 @@ def _source(options: argparse.Namespace) -> Collector:
     return Table(options.path, scale=options.scale, **dict(options.column))
 
 
-def _read_through(source: Collector) -> Collector:
+def _preview(options: argparse.Namespace) -> Collector:
+    source = _source(options)
     for _ in source:
         pass  # previewing keeps nothing but the counts
+    return source
+
+
+def _convert(options: argparse.Namespace) -> Collector:
+    source = _source(options)
+    if Path(options.out).resolve() == Path(options.path).resolve():
+        raise CollectError(f"{options.out} is the file to be read: name another one with --out.")
+    write_reactions(options.out, [(options.user, source)])  # one row in memory at a time
     return source
 
 

@@ -4,15 +4,20 @@ Nothing here knows a model, a page or a database. Outside text is cleaned once, 
 """
 
 import hashlib
+import json
+import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol, TextIO, get_args
 
 Maker = Literal["person", "project", "model"]
 MAX_TEXT = 20_000  # characters of one item; longer ones are cut and counted as kept
+MAX_LINE = 1_000_000  # bytes of one line of a reactions file
 
 # Bidirectional controls can make a text read differently from what it is (Unicode TR 9, TR 36).
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -145,3 +150,118 @@ def clean_text(text: str) -> str:
 def text_id(text: str) -> str:
     """A stable id for a text that has none of its own: 16 hex digits of sha256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_reactions(to: str | Path | TextIO, people: Iterable[tuple[str, Iterable[tuple[Item, Signal | None]]]]) -> int:
+    """Write what people reacted to as JSON lines, those of one person together; return how many lines.
+
+    A path appears only when all is written: half a population looks like a whole one.
+    """
+    if not isinstance(to, str | Path):
+        lines = 0
+        for line in _reaction_lines(people):
+            to.write(line)
+            lines += 1
+        return lines
+    part = Path(f"{to}.part")
+    try:
+        with part.open("w", encoding="ascii", newline="\n") as file:
+            lines = write_reactions(file, people)
+        os.replace(part, to)
+    except OSError as error:
+        raise CollectError(f"Cannot write {to} ({error.strerror}): check folder, permission and space.") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return lines
+
+
+def _reaction_lines(people: Iterable[tuple[str, Iterable[tuple[Item, Signal | None]]]]) -> Iterator[str]:
+    done: set[str] = set()
+    for user, reactions in people:
+        if not user or clean_text(user) != user or "\n" in user:
+            raise CollectError(f"{user!r} is no name for a user: take one line of printable characters.")
+        if user in done:
+            raise ValueError(f"the reactions of {user!r} do not stand together")
+        done.add(user)
+        for item, signal in reactions:
+            if signal and signal.item_id != item.id:
+                raise ValueError(f"the signal about {signal.item_id!r} stands beside {item.id!r}")
+            shown = signal and {k: v for k, v in asdict(signal).items() if k != "item_id"}
+            row = {"user": user, "item": asdict(item), "signal": shown}
+            yield json.dumps(row, default=datetime.isoformat) + "\n"  # the dates are all that JSON does not know
+
+
+def read_reactions(path: str | Path) -> Iterator[tuple[str, list[tuple[Item, Signal | None]]]]:
+    """Read such a file person by person. One line that is wrong refuses the file: a part of a person is a false one."""
+    user, reactions = "", list[tuple[Item, Signal | None]]()
+    done: set[str] = set()
+    for number, line in _numbered(path):
+        try:
+            row = json.loads(line)
+            name, reaction = _clean(row["user"]), _reaction(row["item"], row["signal"])
+            if not name or name in done:
+                raise ValueError("its user stands further up already" if name else "it names no user")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            why = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise CollectError(
+                f"Line {number} of {path} is not a reaction ({why[:200]}): write the file again, as "
+                "python -m collectors convert does, or take that line out."
+            ) from None
+        if name != user and reactions:
+            done.add(user)
+            yield user, reactions
+            reactions = []
+        user = name
+        reactions.append(reaction)
+    if not reactions:
+        raise CollectError(f"{path} is empty: write it again, as python -m collectors convert does.")
+    yield user, reactions
+
+
+def _numbered(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with open(path, "rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE + 1):
+                number += 1
+                if len(line) > MAX_LINE:
+                    raise CollectError(f"Line {number} of {path} is longer than 1 MB: take that line out.")
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise CollectError(f"Cannot read {path} ({error.strerror}): check name and permission.") from None
+
+
+def _reaction(item: dict[str, Any], signal: dict[str, Any] | None) -> tuple[Item, Signal | None]:
+    """Both from plain JSON; ValueError, KeyError or TypeError if they are not what they should be."""
+    fields: dict[str, Any] = {k: _when(v) if k == "created_at" else _clean(v) for k, v in item.items()}
+    read = Item(**fields)
+    if not (read.text and read.source and read.source_id):
+        raise ValueError("text, source or source_id is empty")
+    if read.kind not in ("joke", "post") or read.maker not in get_args(Maker):
+        raise ValueError(f"kind {read.kind!r} or maker {read.maker!r} is unknown")
+    if signal is None:
+        return read, None
+    words = {k: _clean(v) for k, v in signal.items() if k in ("origin", "note")}
+    rest = {k: v for k, v in signal.items() if k not in words}
+    shown = Signal(read.id, **{**rest, **words, "at": _when(rest.get("at"))})
+    # JSON's true and 1.0 compare equal to 1, and NaN to nothing.
+    if type(shown.sign) is not int or shown.sign not in (-1, 0, 1):
+        raise ValueError(f"sign {shown.sign!r} is not -1, 0 or 1")
+    if isinstance(shown.strength, bool) or not 0 <= shown.strength <= 1:
+        raise ValueError(f"strength {shown.strength!r} is not from 0 to 1")
+    return read, replace(shown, strength=float(shown.strength))
+
+
+def _clean(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is not text")
+    return clean_text(value)
+
+
+def _when(value: object) -> datetime | None:
+    if value is None:
+        return None
+    at = datetime.fromisoformat(value)  # type: ignore[arg-type]  # anything but text is a TypeError, as wanted
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
