@@ -92,10 +92,27 @@ def _from_hub(model: str) -> Path:
     except HFValidationError as error:
         raise WeightsError(f"{model!r} is neither a folder here nor a hub id (owner/name): check --model") from error
     except (OSError, ValueError, WeightsError) as error:  # the hub client's own errors derive from the first two
+        if _is_refused(error):
+            raise WeightsError(
+                f"the hub does not give {model} to just anybody: open https://huggingface.co/{model} (if there is no "
+                "such page, check the name), accept the licence there and give a token by HF_TOKEN or `hf auth "
+                f"login`, or leave out --model to use the embedded {EMBEDDED}"
+            ) from error
         raise WeightsError(
             f"{model} is not in the hub cache and could not be fetched ({type(error).__name__}): connect to the "
             f"network, give --model a local folder, or leave out --model to use the embedded {EMBEDDED}"
         ) from error
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the hub wants a licence accepted or a token; of what is gated or missing it says 401 to strangers.
+
+    The client hides a plain 403 behind an error that says that the file is not in the cache.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403) for cause in causes)
 
 
 def embedded(cache: Path) -> Path:

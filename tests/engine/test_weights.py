@@ -8,7 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from httpx2 import Request, Response
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import hf_raise_for_status
 
 import engine.weights
 from engine.weights import (
@@ -166,6 +170,58 @@ def test_a_model_of_which_the_cache_holds_only_some_parts_is_not_whole(hub):
 def test_what_is_no_hub_id_is_said_to_be_none(hub):
     assert "neither a folder here nor a hub id" in hub["a b//c"]
     assert "no model folder" in hub["../up/and/away?"]
+
+
+def refusal(status: int, code: str, message: str = "") -> Exception:
+    """The hub client's own error for such an answer of the hub."""
+    url = "https://huggingface.co/owner/gated/resolve/main/config.json"
+    headers = {"X-Error-Code": code, "X-Error-Message": message}
+    with pytest.raises(HfHubHTTPError) as error:
+        hf_raise_for_status(Response(status, headers=headers, request=Request("GET", url)))
+    return error.value
+
+
+def answer_of_the_hub(monkeypatch, error: Exception) -> None:
+    def download(model: str, local_files_only: bool = False, **_: object) -> str:
+        raise LocalEntryNotFoundError("nothing in the cache") if local_files_only else error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["as it is", "as a cause"])
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (401, "GatedRepo", "Access to model owner/gated is restricted. Please log in.", GatedRepoError),
+        (403, "GatedRepo", "You are not in the authorized list", GatedRepoError),
+        (401, "RepoNotFound", "Repository not found", RepositoryNotFoundError),
+        (401, "", "Invalid credentials in Authorization header", HfHubHTTPError),
+        (403, "", "Forbidden", HfHubHTTPError),
+    ],
+)
+def test_a_gated_model_is_refused_with_the_page_to_open(monkeypatch, status, code, message, kind, hidden):
+    error = refusal(status, code, message)
+    assert type(error) is kind
+    if hidden:  # so the client raises it for a single file
+        error, cause = LocalEntryNotFoundError("cannot find the requested files"), error
+        error.__cause__ = cause
+    answer_of_the_hub(monkeypatch, error)
+    with pytest.raises(WeightsError, match=r"https://huggingface\.co/owner/gated ") as told:
+        find("owner/gated")
+    text = is_sentence(told)
+    assert "accept the licence" in text
+    assert "HF_TOKEN" in text
+    assert "`hf auth login`" in text
+    assert "leave out --model" in text
+    assert "network" not in text
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "RepoNotFound"), (500, "")])
+def test_another_answer_of_the_hub_does_not_speak_of_licences(monkeypatch, status, code):
+    answer_of_the_hub(monkeypatch, refusal(status, code))
+    with pytest.raises(WeightsError, match="connect to the network") as told:
+        find("owner/gated")
+    assert "licence" not in is_sentence(told)
 
 
 # ---- the embedded default, kept in the cache
