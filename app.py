@@ -29,6 +29,12 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--column", action="append", default=[], metavar="ROLE=NAME", help="names a column of the import: rating=stars"
     )
+    parser.add_argument(
+        "--summary-model",
+        default="claude-haiku-5-5",
+        metavar="NAME",
+        help="Anthropic model that sums up your taste, only with ANTHROPIC_API_KEY set and a yes on the About page",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
     return parser
 
@@ -40,7 +46,7 @@ def main() -> int:
 
     try:
         check_port(chosen.host, chosen.port)
-        studio = Studio.open(chosen.data_dir, chosen.model, chosen.quantize, chosen.seed)
+        studio = Studio.open(chosen.data_dir, chosen.model, chosen.quantize, chosen.seed, chosen.summary_model)
         if chosen.table:
             print(studio.import_table(chosen.table, chosen.column).sentences())
     except CannotStart as error:

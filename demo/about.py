@@ -1,10 +1,11 @@
-"""About: which model writes, why it runs the way it does, what it makes of you, and where your data is."""
+"""About: which model writes, why it runs the way it does, what it makes of you, what may be sent, where data is."""
 
 import gradio as gr
 
 from demo import words
-from demo.visitor import session_of
+from demo.visitor import COOKIE, in_words, session_of
 from studies.session import Studio
+from studies.store import Refused
 
 TEXT = """
 ### How this works
@@ -13,7 +14,8 @@ TEXT = """
    After your vote you learn who wrote what. A vote is counted and never teaches.
 3. **Results**: strengths and rates of every way of writing, with intervals that stay honest for few people.
 
-Everything runs on this machine. Nothing is sent anywhere. All that is personal lies in one folder:
+Everything runs on this machine, and nothing is sent anywhere without a yes of yours above. All that is personal lies
+in one folder:
 """
 
 
@@ -22,11 +24,40 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     gr.HTML("<h3>The model that writes</h3>")
     line = gr.HTML(elem_id="model-line")
     mine = gr.HTML(elem_id="my-taste")
+    terms = gr.HTML(elem_id="sending")
+    with gr.Row(elem_classes="keys"):
+        yes = gr.Button("Yes, send them", elem_id="sending-yes", visible=False)
+        no = gr.Button("Send nothing more", elem_id="sending-no", visible=False)
     gr.Markdown(TEXT)
     folder = gr.HTML(elem_id="data-folder")
 
-    def about(request: gr.Request) -> tuple[str, str, str]:
-        taste = studio.taste(session_of(studio, request))
-        return words.text(studio.engine_line()), words.about(taste), words.text(str(studio.folder))
+    def sending(session: str) -> tuple[str, gr.Button, gr.Button]:
+        now = studio.sending(session)
+        return (
+            words.sending(now),
+            gr.Button(visible=not now.since and bool(now.terms)),
+            gr.Button(visible=bool(now.since)),
+        )
 
-    opened.select(about, None, [line, mine, folder], queue=False, api_visibility="private", show_progress="hidden")
+    def about(request: gr.Request) -> tuple[str, str, str, str, gr.Button, gr.Button]:
+        session = session_of(studio, request)
+        mine = words.about(studio.taste(session))
+        return words.text(studio.engine_line()), mine, words.text(str(studio.folder)), *sending(session)
+
+    @in_words
+    def agree(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:
+        if COOKIE not in dict(request.cookies):  # another site's page can call this as well, but not with the cookie
+            raise Refused("a yes counts from this page only: reload it and try again")
+        studio.agree(session := session_of(studio, request), True)
+        return sending(session)
+
+    @in_words
+    def withdraw(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:
+        studio.agree(session := session_of(studio, request), False)
+        return sending(session)
+
+    control = [terms, yes, no]
+    shown = [line, mine, folder, *control]
+    opened.select(about, None, shown, queue=False, api_visibility="private", show_progress="hidden")
+    for button, said in ((yes, agree), (no, withdraw)):
+        button.click(said, None, control, queue=False, api_visibility="private", show_progress="hidden")

@@ -2,7 +2,9 @@
 
 import html
 
-from studies.session import Card, Reveal, Side, Taste
+from studies.session import Card, Reveal, Sending, Side, Taste
+
+LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
 
 def text(value: str) -> str:
@@ -18,7 +20,9 @@ def card(shown: Card | None) -> str:
 
 def side(name: str, shown: Side, chosen: bool) -> str:
     mark = " chosen" if chosen else ""
-    likes = "".join(f"<li>{html.escape(like)}</li>" for like in shown.because)
+    likes = "".join(f"<li>{html.escape(like)}</li>" for like in shown.because[-LIKES_TOLD:])
+    if len(shown.because) > LIKES_TOLD:
+        likes += f"<li>and {len(shown.because) - LIKES_TOLD} more</li>"
     why = f"<details open><summary>drawn from your likes</summary><ul>{likes}</ul></details>" if likes else ""
     size = f"<small>{shown.tokens} tokens</small>" if shown.tokens else ""
     return f'<div class="side{mark}"><b>{name}: {html.escape(shown.title)}</b> {size}{why}</div>'
@@ -39,7 +43,13 @@ def taste(so_far: Taste) -> str:
     counted = f"{so_far.likes} liked, {so_far.dislikes} disliked"
     topics = f"; you seem to like: {html.escape(' / '.join(so_far.topics))}" if so_far.topics else ""
     ask = "" if so_far.likes >= 5 else " Like a few and the blind pairs become about you."
-    return f'<div class="note">{counted}{topics}.{ask}</div>'
+    return f'<div class="note">{counted}{topics}.{ask}{trouble(so_far)}</div>'
+
+
+def trouble(so_far: Taste) -> str:
+    """One sentence where the API fails: what happened, and that the app goes on."""
+    told = f" No summary by the API: {so_far.trouble.rstrip('.')}; the model on this machine goes on instead."
+    return html.escape(told) if so_far.trouble else ""
 
 
 def about(so_far: Taste) -> str:
@@ -47,7 +57,21 @@ def about(so_far: Taste) -> str:
     told = f"<p>{html.escape(so_far.summary)}</p>" if so_far.summary else "<p>Like three things and it is written.</p>"
     waiting = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in so_far.waiting)
     missing = f"<h4>Not in the comparison yet</h4><ul>{waiting}</ul>" if waiting else ""
-    return f'<div class="about"><h4>What the model makes of your taste</h4>{told}{missing}</div>'
+    author = html.escape(so_far.author) or "the model on this machine"
+    by = f"<p><small>Written by {author}.{trouble(so_far)}</small></p>" if so_far.summary or so_far.trouble else ""
+    return f'<div class="about"><h4>What the model makes of your taste</h4>{told}{by}{missing}</div>'
+
+
+def sending(now: Sending) -> str:
+    """What would be sent to whom, and whether it may be."""
+    if not now.terms:
+        state = "The model on this machine sums up your taste: no ANTHROPIC_API_KEY is set, so nothing can be sent."
+        kept = f" The yes of {now.since[:10]} is kept until you end it." if now.since else ""
+        return note(state + kept)
+    state = f"You said yes on {now.since[:10]}." if now.since else "Nothing is sent: you have not said yes."
+    return (
+        f'<div class="about"><h4>A summary by a larger model?</h4><p>{html.escape(now.terms)}</p><p>{state}</p></div>'
+    )
 
 
 def note(value: str) -> str:

@@ -118,3 +118,25 @@ create table flag (
 def m001_first(db: Database) -> None:
     for statement in FIRST.split(";"):
         db.execute(statement)
+
+
+# Who wrote a summary: 'local', or the host that was asked; `taste` is its structured form, where it has one. What a
+# person said yes or no to, word for word; the latest row holds.
+SECOND = """
+alter table summary add column author text not null default 'local';
+alter table summary add column taste text;
+create table consent (
+    number integer primary key,
+    rater text not null references rater (id),
+    given integer not null check (given in (0, 1)),
+    recipient text not null,
+    told text not null,
+    at text not null
+)
+"""
+
+
+@migrations()
+def m002_summary_by_an_api(db: Database) -> None:
+    for statement in SECOND.split(";"):
+        db.execute(statement)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from collectors.item import clean_text
+from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS
@@ -33,7 +34,8 @@ class Person:
 
 def lacking(store: Store, lm: Backbone, profile: Profile) -> dict[str, str]:
     """Arms that cannot run for this person now, and why, in words."""
-    missing = {arm: why for arm, method in ARMS.items() if (why := method.lacks(lm, profile))}
+    folder = store.db.folder
+    missing = {arm: why for arm, method in ARMS.items() if (why := learning.missing(lm, method, folder, profile))}
     if not _humans(store, profile, also_waiting=True):
         missing[HUMAN] = "it needs posts by people that you have not seen: import a table with some rows unrated"
     return missing
@@ -83,7 +85,7 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     humans = _humans(store, profile)
     slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
     asks = {p: Ask(payload=slots[p].topic, seed=ask_seed(schedule, p, attempts[p])) for p in slots}
-    texts = _write(lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
+    texts = _write(store, lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
     shown = 0
     for position in slots:
         drawn = asks[position].seed % max(1, len(humans))  # another attempt, another post
@@ -127,7 +129,7 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     feed = ("feed", profile.digest)  # other likes, other topics: a restart does not write the same cards again
     topic = slot(person.seed, feed, turn).topic
     ask = Ask(payload=topic, seed=ask_seed(schedule_id(person.seed, feed), turn, 0))
-    candidate = _write(lm, profile, {0: (Slot(arm, arm, topic), ask)})[0, arm]
+    candidate = _write(store, lm, profile, {0: (Slot(arm, arm, topic), ask)})[0, arm]
     reason = _void_reason(candidate, None, ask, profile)
     store.write(
         Trial(
@@ -171,10 +173,16 @@ def _next_slots(
     return slots, attempts
 
 
-def _write(lm: Backbone, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]) -> dict[tuple[int, str], Candidate]:
+def _write(
+    store: Store, lm: Backbone, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]
+) -> dict[tuple[int, str], Candidate]:
     """Decode both sides of every wanted slot in one batch; keys are (position, arm)."""
     keys = [(p, arm) for p, (s, _) in wanted.items() for arm in dict.fromkeys((s.left, s.right)) if arm != HUMAN]
-    told = [(ARMS[arm].condition(lm, profile, {}, wanted[p][1]), wanted[p][1]) for p, arm in keys]
+    told = []
+    for position, arm in keys:
+        state = learning.state_of(lm, ARMS[arm], store.db.folder, profile.user) or {}
+        ask = wanted[position][1]
+        told.append((ARMS[arm].condition(lm, profile, state, ask), ask))
     started = time.perf_counter()
     generations = [texts[0] for texts in decode(lm, told)]
     seconds = time.perf_counter() - started

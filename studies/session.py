@@ -10,17 +10,27 @@ from collectors.item import CollectError, ImportReport
 from collectors.sample import Sample
 from collectors.table import ROLES, Table
 from engine.backbone import Backbone, BackboneError, Quantize
+from engine.claude import Claude
 from engine.methods.base import Ask
+from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
 from studies.pairs import lacking, title
 from studies.ratings import Rate, Standing, rates, standings
-from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.worker import Worker
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
+TERMS = (
+    f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
+    "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
+    "your taste in place of the model on this machine. Apart from what stands in those texts, no name, community, "
+    "date or id of yours goes with them; like any request, this one shows the owner's API key, the network address and "
+    "the versions of Python and system. "
+    "You can end it here at any time; what was sent before cannot be called back."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,17 @@ class Taste:
     votes: int
     topics: tuple[str, ...]
     summary: str
+    author: str  # of the summary: the host that was asked, "" for the local model
+    trouble: str  # why the API's summary does not come, "" while all is well
     waiting: tuple[tuple[str, str], ...]  # (title of an arm, what it lacks)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Whether likes may go to an API. `terms` say what goes to whom, "" without a key; `since` is when yes was said."""
+
+    terms: str
+    since: str
 
 
 class NotReady(RuntimeError):
@@ -92,17 +112,29 @@ TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app
 class Studio:
     """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
 
-    def __init__(self, store: Store, lm: Backbone, seed: int = 0) -> None:
+    def __init__(self, store: Store, lm: Backbone, seed: int = 0, claude: Claude | None = None) -> None:
         self.store, self.lm = store, lm
         store.add(ME, Sample())
-        self.worker = Worker(store, lm, ME, seed)
+        self.claude = claude
+        self.worker = Worker(store, lm, ME, seed, claude)
 
     @classmethod
-    def open(cls, data_dir: Path, model: str | None = None, quantize: Quantize = "auto", seed: int = 0) -> "Studio":
-        """Open the data folder and load the model; raises CannotStart."""
+    def open(
+        cls,
+        data_dir: Path,
+        model: str | None = None,
+        quantize: Quantize = "auto",
+        seed: int = 0,
+        summary_model: str = "",
+    ) -> "Studio":
+        """Open the data folder and load the model; raises CannotStart.
+
+        `summary_model` may write the summary, if the environment has a key and once the person says yes.
+        """
         try:
             store = Store(data_dir)
-            return cls(store, Backbone.load(model, quantize), seed)
+            claude = Claude.from_environment(summary_model) if summary_model else None
+            return cls(store, Backbone.load(model, quantize), seed, claude)
         except (StoreError, WeightsError, BackboneError, CollectError) as error:
             raise CannotStart(str(error)) from error
 
@@ -224,15 +256,38 @@ class Studio:
         return rates(self.store.ballots())
 
     def taste(self, session: str) -> Taste:
-        counts = self.store.counts(self.store.rater(session))
-        profile = self.worker.profile
+        rater = self.store.rater(session)
+        counts, newest = self.store.counts(rater), self.store.latest_summary(rater)
+        profile, writer = self.worker.profile, self.worker.writer
         missing = lacking(self.store, self.lm, profile)
         return Taste(
             **counts,
             topics=tuple(topic.label for topic in profile.topics[:6] if len(topic.examples) > 1),
-            summary=profile.summary,
+            summary=newest["text"] if newest else "",
+            author=newest["author"] if newest and newest["author"] != LOCAL else "",
+            trouble=writer.trouble if writer.permitted() else "",
             waiting=tuple((title(arm), why) for arm, why in missing.items()),
         )
+
+    # ---- what may leave this machine
+
+    def sending(self, session: str) -> Sending:
+        """What would be sent to whom, and since when it may be."""
+        yes = self.store.consent(self.store.rater(session))
+        return Sending(self._terms(), yes["at"] if yes and (not self.claude or self.worker.writer.permitted()) else "")
+
+    def agree(self, session: str, yes: bool) -> Sending:
+        """Store the person's yes or no; it holds from now on. Raises Refused for a yes where nothing could be sent."""
+        rater = self.store.rater(session)
+        if yes and not self.claude:
+            raise Refused("there is no ANTHROPIC_API_KEY, so nothing could be sent: nothing was stored")
+        self.store.say(rater, self.claude.recipient if self.claude else "", yes, self._terms())
+        self.worker.writer.start_over()
+        self.worker.poke()
+        return self.sending(session)
+
+    def _terms(self) -> str:
+        return TERMS.format(recipient=self.claude.recipient, model=self.claude.model) if self.claude else ""
 
     @property
     def folder(self) -> Path:

@@ -18,6 +18,7 @@ from engine.methods.base import Ask
 from studies.database import Database, Row
 from studies.ratings import Ballot
 
+LOCAL = "local"  # who writes a summary where nobody else was asked
 HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
 CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
 FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))
@@ -166,24 +167,51 @@ class Store:
             found |= {row["id"]: _item(row) for row in rows}
         return found
 
-    def save_summary(self, rater: str, text: str, profile_digest: str, reactions: int, engine: str) -> None:
-        """Keep a new version of the summary, and from how many reactions it was written."""
+    def save_summary(
+        self,
+        rater: str,
+        text: str,
+        profile_digest: str,
+        reactions: int,
+        engine: str,
+        author: str = LOCAL,
+        taste: str | None = None,
+    ) -> None:
+        """Keep a new version of the summary, who wrote it, and from how many reactions; `taste` is JSON."""
         self.db.run(
-            """insert into summary (id, rater, text, profile_digest, reactions, engine, made_at)
-            values (:id, :rater, :text, :digest, :reactions, :engine, :at)""",
+            """insert into summary (id, rater, text, profile_digest, reactions, engine, author, taste, made_at)
+            values (:id, :rater, :text, :digest, :reactions, :engine, :author, :taste, :at)""",
             id=new_id(),
             rater=rater,
             text=text,
             digest=profile_digest,
             reactions=reactions,
             engine=engine,
+            author=author,
+            taste=taste,
             at=now(),
         )
 
     def latest_summary(self, rater: str) -> Row | None:
-        """The newest summary: id, text, profile_digest, reactions, engine."""
+        """The newest summary: id, text, profile_digest, reactions, engine, author, taste."""
         rows = self.db.rows("select * from summary where rater = :rater order by number desc limit 1", rater=rater)
         return rows[0] if rows else None
+
+    def say(self, rater: str, recipient: str, given: bool, told: str) -> None:
+        """Keep that a person said yes to sending likes to `recipient`, or withdrew it, and the words they were told."""
+        self.db.run(
+            "insert into consent (rater, given, recipient, told, at) values (:rater, :given, :recipient, :told, :at)",
+            rater=rater,
+            given=int(given),
+            recipient=recipient,
+            told=told,
+            at=now(),
+        )
+
+    def consent(self, rater: str) -> Row | None:
+        """The yes that holds: recipient, told, at. None where none was said, or the latest word is a no."""
+        rows = self.db.rows("select * from consent where rater = :rater order by number desc limit 1", rater=rater)
+        return rows[0] if rows and rows[0]["given"] else None
 
     # ---- trials: written before they are shown
 

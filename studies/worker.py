@@ -1,18 +1,25 @@
-"""The one thread that writes: it keeps two pairs and a card ready while the person reads."""
+"""The thread that writes: it keeps two pairs and a card ready while the person reads. Beside it the one that asks an
+API for the summary, after a yes: a slow answer keeps no pair waiting.
+"""
 
+import json
 import logging
 import threading
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
+from collectors.item import Item, Signal
 from engine.backbone import Backbone
-from engine.profile import MAX_SIGNALS, Profile, build, digest
-from engine.summary import MIN_LIKES, summarize
+from engine.claude import ApiTrouble, Claude, NotPermitted
+from engine.profile import MAX_SIGNALS, Profile, build, digest, representatives
+from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
-from studies.store import Store
+from studies.store import LOCAL, Store
 
 READY_PAIRS = 2  # at least; for a moment there may be one more
 SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is written anew
+GATHER = 2.0  # seconds in which reactions gather before an API is asked: a burst of swipes is one request
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
 
@@ -23,7 +30,7 @@ class Worker(threading.Thread):
     `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again.
     """
 
-    def __init__(self, store: Store, lm: Backbone, rater: str, seed: int) -> None:
+    def __init__(self, store: Store, lm: Backbone, rater: str, seed: int, claude: Claude | None = None) -> None:
         super().__init__(name="worker", daemon=True)
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.profile = Profile(rater)
@@ -31,12 +38,14 @@ class Worker(threading.Thread):
         self.failures = 0
         self._changed = threading.Condition()  # a pair became ready, or a round failed
         self._wanted = threading.Event()  # something may need doing
+        self.writer = ApiWriter(store, claude, rater, lambda: self.profile, self._wanted.set)
         self._closing = threading.Event()
         self._summary: Row | None = None
         self._reactions = 0
         self._fruitless = 0
 
     def run(self) -> None:
+        self.writer.start()
         self.poke()
         while self._wanted.wait():
             self._wanted.clear()
@@ -56,13 +65,15 @@ class Worker(threading.Thread):
     def close(self) -> None:
         """End the thread after the decode that is under way."""
         self._closing.set()
+        self.writer.close()
         self._wanted.set()
         if self.is_alive():
             self.join()
 
     def poke(self) -> None:
-        """Something changed: a reaction, an import, a pair taken."""
+        """Something changed: a reaction, an import, a pair taken, a yes or no."""
         self._wanted.set()
+        self.writer.poke()
 
     def wait(self, seconds: float) -> None:
         """Wait until something became ready or failed, at most `seconds`."""
@@ -105,6 +116,103 @@ class Worker(threading.Thread):
         return Person(self.profile, self._summary["id"] if self._summary else None, self.seed)
 
     def _summary_is_old(self, person: Person) -> bool:
-        if len(person.profile.liked) < MIN_LIKES:
+        if len(person.profile.liked) < MIN_LIKES or self.writer.takes_it():
             return False
-        return self._summary is None or abs(self._reactions - self._summary["reactions"]) >= SUMMARY_EVERY
+        if self._summary is None or (self._summary["author"] != LOCAL and not self.writer.permitted()):
+            return True
+        return bool(abs(self._reactions - self._summary["reactions"]) >= SUMMARY_EVERY)
+
+
+class ApiWriter(threading.Thread):
+    """Asks the API for the summary as likes arrive, while the person's yes stands; it touches no model and no lock.
+
+    `trouble` is what last went wrong, in words, until an answer comes; meanwhile the local model writes the summary.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        claude: Claude | None,
+        rater: str,
+        profile: Callable[[], Profile],
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(name="api-writer", daemon=True)
+        self.store, self.claude, self.rater = store, claude, rater
+        self.trouble = ""
+        self._profile, self._changed = profile, changed
+        self._lasting = False  # a refused key is refused again: wait for another yes
+        self._tried = ""  # the digest that was asked about last: no answer is asked for twice
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+
+    def run(self) -> None:
+        while self.claude and self._wanted.wait() and not self._closing.is_set():
+            self._wanted.clear()
+            try:
+                if not self._write(self.claude):
+                    continue
+            except NotPermitted:
+                log.info("the yes was withdrawn: what was under way has ended")
+            except Exception as error:  # whatever it is, the local model writes on and the page says so
+                self._lasting = isinstance(error, ApiTrouble) and error.lasting
+                self.trouble = str(error) if isinstance(error, ApiTrouble) else f"{type(error).__name__}: {error}"
+                log.warning("no summary by the API: %s", self.trouble)
+            self._changed()
+
+    def close(self) -> None:
+        """Send nothing more. A request under way is left to its time-out, and its answer dropped."""
+        self._closing.set()
+        self._wanted.set()
+
+    def poke(self) -> None:
+        self._wanted.set()
+
+    def start_over(self) -> None:
+        """The person said yes or no: what failed before may work now."""
+        self.trouble, self._lasting, self._tried = "", False, ""
+        self.poke()
+
+    def permitted(self) -> bool:
+        """Whether there is a key, and a yes that holds for its host."""
+        yes = self.store.consent(self.rater) if self.claude else None
+        return bool(self.claude and yes and yes["recipient"] == self.claude.recipient)
+
+    def takes_it(self) -> bool:
+        """Whether the local model may leave the summary to the API."""
+        return not self.trouble and self.permitted()
+
+    def _may_send(self) -> bool:
+        return self.permitted() and not self._closing.is_set()
+
+    def _write(self, claude: Claude) -> bool:
+        """Ask for a summary and keep it, if the likes have changed; returns whether it did."""
+        if self._due(claude) is None or self._closing.wait(GATHER):
+            return False
+        reactions = self._due(claude)  # as they are now: some may have been taken back
+        if reactions is None:
+            return False
+        latest = reactions[-MAX_SIGNALS:]
+        self._tried = digest([signal for _, signal in latest])
+        likes, dislikes = ([item for item, signal in latest if signal.sign == sign] for sign in (1, -1))
+        found = summarize_by(claude, *to_send(likes, dislikes, representatives(self._profile())), self._may_send)
+        if not self._may_send():
+            raise NotPermitted
+        taste = json.dumps(asdict(found), ensure_ascii=False)
+        self.store.save_summary(
+            self.rater, found.text, self._tried, len(reactions), claude.model, claude.recipient, taste
+        )
+        self.trouble = ""
+        return True
+
+    def _due(self, claude: Claude) -> list[tuple[Item, Signal]] | None:
+        """All reactions, if they call for a request; None if not."""
+        if self._lasting or not self.permitted():
+            return None
+        reactions = self.store.reactions(self.rater)
+        latest = [signal for _, signal in reactions[-MAX_SIGNALS:]]
+        if sum(signal.sign > 0 for signal in latest) < MIN_LIKES:
+            return None
+        newest = self.store.latest_summary(self.rater)
+        told = newest["profile_digest"] if newest and newest["author"] == claude.recipient else ""
+        return None if digest(latest) in (self._tried, told) else reactions

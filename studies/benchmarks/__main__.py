@@ -1,9 +1,9 @@
-"""python -m studies.benchmarks speed|crash [--json]: measure the app on this machine."""
+"""python -m studies.benchmarks speed|crash [--json]: measure the app and its engine on this machine."""
 
 import argparse
 import json
 
-from studies.benchmarks import crash, speed
+from studies.benchmarks import arithmetic, crash, speed
 
 
 def main() -> None:
@@ -14,7 +14,10 @@ def main() -> None:
     parser.add_argument("--model", help="as in app.py")
     options = parser.parse_args()
     flags = ["--model", options.model] if options.model else []
-    found = speed.run(*flags) if options.what == "speed" else crash.run(options.times, *flags)
+    if options.what == "speed":
+        found = {**speed.run(*flags), **arithmetic.run(options.model)}
+    else:
+        found = crash.run(options.times, *flags)
     print(json.dumps(found) if options.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
 
 

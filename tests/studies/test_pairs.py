@@ -28,6 +28,7 @@ from studies import pairs
 from studies.pairs import MAX_ATTEMPTS, Person, lacking, make_card, make_pairs, tidy, title
 from studies.schedule import ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Row, Store
+from tests.names import TAUGHT, UNTAUGHT
 
 WORDS = re.findall(
     r"\w+",
@@ -159,18 +160,19 @@ HISTORY, RETRIEVAL, SUMMARY = (arm_id(method) for method in (History(), Retrieva
 
 def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) -> None:
     nothing = lacking(store, talker, person(store).profile)
-    assert nothing.keys() == {HISTORY, RETRIEVAL, SUMMARY, HUMAN}
+    assert nothing.keys() == {HISTORY, RETRIEVAL, SUMMARY, HUMAN, *TAUGHT}
+    assert all("has learned nothing yet for talker" in nothing[arm] for arm in TAUGHT)
     assert "at least one like" in nothing[HISTORY]
     assert "5 more likes" in nothing[RETRIEVAL]
     assert "three likes" in nothing[SUMMARY]
     assert "posts by people that you have not seen" in nothing[HUMAN]
     likes(store, 2)
     some = lacking(store, talker, person(store).profile)
-    assert some.keys() == {RETRIEVAL, SUMMARY, HUMAN}
+    assert some.keys() == {RETRIEVAL, SUMMARY, HUMAN, *TAUGHT}
     assert "3 more likes" in some[RETRIEVAL]
     likes(store, 5)
     posts(store, 1)
-    assert lacking(store, talker, person(store, "This one enjoys socks.").profile) == {}
+    assert lacking(store, talker, person(store, "This one enjoys socks.").profile).keys() == set(TAUGHT)
 
 
 def test_only_unseen_posts_by_people_that_are_short_enough_count_as_human(store: Store, talker: Talker) -> None:
@@ -196,7 +198,7 @@ def test_pairs_are_what_the_schedule_says(store: Store, talker: Talker) -> None:
     likes(store, 5)
     people = posts(store, 20)
     me = person(store, "This one enjoys socks.", seed=7)
-    arms = [*ARMS, HUMAN]
+    arms = [*UNTAUGHT, HUMAN]
     schedule = schedule_id(7, arms)
     made = sum(make_pairs(store, talker, me, 4) for _ in range(4))
     rows = trials(store)
@@ -394,7 +396,7 @@ def test_two_thousand_likes_do_not_make_it_slow_to_ask_who_may_take_part(store: 
     posts(store, 60)
     lacking(store, talker, profile)
     started = time.thread_time()
-    assert lacking(store, talker, profile) == {}
+    assert lacking(store, talker, profile).keys() == set(TAUGHT)
     assert time.thread_time() - started < 0.5  # seconds of this thread's work; a tenth of that is enough
 
 

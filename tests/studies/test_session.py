@@ -24,6 +24,7 @@ from studies.schedule import TOPICS
 from studies.session import GENERATED_EVERY, ME, BlindPair, CannotStart, Card, NotReady, Studio
 from studies.store import HUMAN, SHOWN, Refused, Row, Store
 from studies.worker import FRUITLESS, READY_PAIRS, SUMMARY_EVERY, Worker
+from tests.names import TAUGHT, UNTAUGHT
 from tests.studies.test_pairs import Talker, one_thread  # noqa: F401 - a fixture for every test here
 
 Open = Callable[..., Studio]
@@ -143,7 +144,7 @@ def test_nothing_before_the_vote_names_an_arm_and_the_record_is_what_was_shown(o
         reveal = studio.vote("a", pair.id, "left")
         assert (reveal.left.arm, reveal.right.arm) == (left["arm"], right["arm"])
         met |= {left["arm"], right["arm"]}
-    assert met == {*ARMS, HUMAN}
+    assert met == {*UNTAUGHT, HUMAN}
 
 
 # ---- pairs
@@ -180,7 +181,7 @@ def test_the_reveal_names_both_arms_and_the_likes_they_were_told_about(open_room
             assert set(side.because) <= liked
             assert side.tokens > 4
             because[side.arm] = max(because.get(side.arm, 0), len(side.because))
-    assert because.keys() == ARMS.keys()
+    assert because.keys() == set(UNTAUGHT)
     assert {arm for arm, count in because.items() if count == 0} == {arm for arm in ARMS if arm.startswith("none")}
 
 
@@ -336,7 +337,7 @@ def test_taste_tells_counts_topics_summary_and_what_is_waited_for(open_room: Ope
     assert (taste.likes, taste.dislikes, taste.votes) == (7, 2, 1)
     assert taste.summary == (studio.store.latest_summary(ME) or {})["text"]
     assert 0 < len(taste.topics) <= 6
-    assert [name for name, _ in taste.waiting] == [title(HUMAN)]
+    assert [name for name, _ in taste.waiting] == [*map(title, TAUGHT), title(HUMAN)]
 
 
 def test_the_summary_comes_with_three_likes_and_anew_after_five_more_reactions(room: Studio) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,16 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlite_utils
 
 import studies.store
 from collectors.item import CollectError, Item, Signal
 from engine.methods.base import Ask
 from studies.database import FILE, StoreError
 from studies.migrations import migrations
-from studies.store import CHOICES, HUMAN, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import CHOICES, HUMAN, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
 
 ROOT = Path(studies.store.__file__).parents[1]
-TABLES = ("rater", "session", "item", "signal", "summary", "schedule", "candidate", "trial", "vote", "undo", "flag")
+TABLES = (
+    *("rater", "session", "item", "signal", "summary", "consent"),
+    *("schedule", "candidate", "trial", "vote", "undo", "flag"),
+)
 SECRET = ("arm", "evidence", "tokens", "seconds", "ask", "schedule", "engine", "summary")
 
 
@@ -554,6 +559,44 @@ def test_the_newest_summary_counts_and_older_versions_stay(store: Store, monkeyp
     store.save_summary("you", "theirs", "", 0, "engine")
     assert (store.latest_summary("me") or {})["text"] == "version 5"
     assert len(store.db.rows("select * from summary")) == 7
+
+
+def test_a_summary_names_its_author_and_keeps_its_structure(store: Store) -> None:
+    store.save_summary("me", "by the model", "digest", 3, "engine")
+    local = store.latest_summary("me") or {}
+    assert (local["author"], local["taste"]) == (LOCAL, None)
+    store.save_summary("me", "by another", "digest", 4, "a-model", "api.example", '{"topics": []}')
+    other = store.latest_summary("me") or {}
+    assert (other["author"], other["taste"], other["engine"]) == ("api.example", '{"topics": []}', "a-model")
+
+
+def test_the_latest_word_of_a_person_is_their_consent_and_every_word_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies.store, "now", lambda: "2026-01-01T00:00:00.000+00:00")  # all in one millisecond
+    assert store.consent("me") is None
+    for given in (True, False, True, True, False, True):
+        store.say("me", "api.example", given, "these words")
+        yes = store.consent("me")
+        assert bool(yes) is given
+        assert not yes or (yes["recipient"], yes["told"]) == ("api.example", "these words")
+    store.say("you", "api.example", False, "")
+    assert store.consent("me")
+    store.say("me", "", False, "")
+    assert store.consent("me") is None
+    assert len(store.db.rows("select * from consent")) == 8
+
+
+def test_a_folder_of_the_first_version_is_brought_up_to_date_and_loses_nothing(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        migrations.apply(sqlite_utils.Database(connection), stop_before="m002_summary_by_an_api")
+        connection.execute("insert into rater values ('me', '')")
+        connection.execute("insert into summary values (7, 'id', 'me', 'They like ducks.', 'digest', 3, 'engine', '')")
+        connection.commit()
+    store = Store(tmp_path)
+    old = store.latest_summary("me") or {}
+    assert (old["number"], old["text"], old["author"], old["taste"]) == (7, "They like ducks.", LOCAL, None)
+    assert store.consent("me") is None
 
 
 # ---- what has not been seen
