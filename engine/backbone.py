@@ -16,6 +16,7 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
+from engine.patches import Site
 from engine.weights import Weights, find
 
 Quantize = Literal["auto", "none", "int8", "nf4"]
@@ -23,6 +24,7 @@ Message = dict[str, str]
 
 # Tokens by which chat families end a turn; what of these a tokenizer knows, stops the decoder.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<eos>")
+PREFIX = "\ue0f0"  # marks where soft tokens stand; a private character, which imported texts are cleaned of
 HEADROOM = 1.3  # weights times this must fit in free memory: cache, activations and allocator slack
 
 
@@ -182,14 +184,71 @@ class Backbone:
         ids = self.tokens(text)
         return text if len(ids) <= most else self.text(ids[:most]).rstrip("\ufffd")
 
-    @torch.inference_mode()
-    def step(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
-        """One forward pass over `ids` (B, T): the logits (B, V) of each row's last token, in float32.
+    @property
+    def width(self) -> int:
+        """D, of the token embeddings."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
 
-        `mask` (B, T_past + T) hides padding, `positions` (B, T) count real tokens, `cache` is filled in place.
+    @cached_property
+    def token_norm(self) -> float:
+        """The median length of a token's embedding: what a soft token is scaled to."""
+        some = torch.arange(0, self.model.get_input_embeddings().weight.shape[0], 7, device=self.device)
+        return float(self.embed(some).float().norm(dim=-1).median())
+
+    @cached_property
+    def weights_id(self) -> str:
+        """Names the weights whatever their precision: a state learned in bfloat16 fits in 4 bits as well.
+
+        It covers what quantisation leaves alone (norms, biases) and a part of the embeddings, rounded to bfloat16.
         """
+        digest = hashlib.sha256(
+            f"{self.model.config.model_type}|{self.model.get_input_embeddings().weight.shape}".encode()
+        )
+        plain = [p for name, p in self.model.named_parameters() if p.dim() == 1]
+        for tensor in [*plain, self.model.get_input_embeddings().weight[:: self.width]]:
+            digest.update(tensor.detach().bfloat16().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def end_of_turn(self) -> tuple[int, ...]:
+        """The tokens that the template writes after an answer, up to the one that stops the decoder."""
+        turns = [{"role": "user", "content": "U"}, {"role": "assistant", "content": "be-a-probe"}]
+        written = str(self.tokenizer.apply_chat_template(turns, tokenize=False))
+        ids = self.tokens(written.rpartition("be-a-probe")[2])
+        last = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
+        return (self.tokenizer.eos_token_id,) if last is None else tuple(ids[: last + 1])
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Module paths of the decoder layers, in order."""
+        stack = self.model.get_decoder().layers
+        names = {id(module): name for name, module in self.model.named_modules()}
+        return tuple(names[id(layer)] for layer in stack)
+
+    def projection(self, layer: int, which: Literal["q", "k", "v", "o"]) -> Site:
+        """Where the attention projection of a layer is; some families fuse q, k and v in one module."""
+        attention = f"{self.layers[layer]}.self_attn"
+        modules = dict(self.model.get_submodule(attention).named_children())
+        if f"{which}_proj" in modules:
+            return Site(f"{attention}.{which}_proj")
+        if which == "o" or "qkv_proj" not in modules:
+            raise BackboneError(f"{self.name} has no {which} projection that is known here: choose another --model")
+        config = self.model.config.get_text_config()
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        q, kv = config.num_attention_heads * size, config.num_key_value_heads * size
+        start, stop = {"q": (0, q), "k": (q, q + kv), "v": (q + kv, q + 2 * kv)}[which]
+        return Site(f"{attention}.qkv_proj", start, stop)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids (...) -> what the first layer reads (..., D), in the model's dtype; some families scale it."""
+        embedded: Tensor = self.model.get_input_embeddings()(ids)
+        return embedded
+
+    @torch.inference_mode()
+    def step(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """One forward pass over ids (B, T) or embeddings (B, T, D): the logits (B, V) of each row's last token."""
         out = self.model(
-            input_ids=ids,
+            **_named(inputs),
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
@@ -199,12 +258,39 @@ class Backbone:
         logits: Tensor = out.logits[:, -1].float()  # (B, V)
         return logits
 
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Hidden states (B, T, D) after the last norm, for ids (B, T) or embeddings (B, T, D); differentiable.
+
+        Rows start at position 0; what pads them must stand on the right, where causal attention does not look.
+        """
+        positions = torch.arange(inputs.shape[1], device=self.device).expand(inputs.shape[0], -1)  # (B, T)
+        out = self.model.get_decoder()(**_named(inputs), position_ids=positions, use_cache=False)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Hidden states (N, D) -> logits (N, V) in float32, for the N positions that are wanted: it is a dear layer."""
+        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    @torch.inference_mode()
+    def head_is_all(self) -> bool:
+        """Whether `head` of `hidden` is what the model says: some families do more after it than is known here."""
+        ids = torch.tensor([[1, 2, 3]], device=self.device)
+        said = self.model(input_ids=ids).logits[0].float()  # (3, V)
+        return torch.allclose(self.head(self.hidden(ids)[0]), said, atol=1e-2, rtol=1e-2)
+
     def _takes_system_role(self) -> bool:
         probe = [{"role": "system", "content": "be-a-probe"}, {"role": "user", "content": "U"}]
         try:
             return "be-a-probe" in self.tokenizer.apply_chat_template(probe, tokenize=False)
         except TemplateError:
             return False
+
+
+def _named(inputs: Tensor) -> dict[str, Tensor]:
+    return {"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs}
 
 
 def _weight_bytes(weights: Weights) -> int:

@@ -1,8 +1,8 @@
 """The one decoder: every method's request becomes rows of one batch, so a comparison is fair by construction.
 
-All rows share the model, one prefill and one loop; each has its own sampler settings and its own source of
-randomness. A row's text depends on its prompt, its seed and its sample index - never on its batch-mates, on
-its place in the batch or on which method asked (exactly so in float32 on one machine).
+All rows share the model, one prefill and one loop; each has its own sampler settings, its own patches and its own
+source of randomness. A row's text depends on its prompt, its seed and its sample index - never on its batch-mates,
+on its place in the batch or on which method asked (exactly so in float32 on one machine).
 """
 
 import hashlib
@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
 
 from engine.backbone import Backbone
-from engine.methods.base import Ask, Conditioning
+from engine.cache import reserved
+from engine.methods.base import Ask, Conditioning, Contrast
+from engine.patches import Patches, attached
+from engine.prompt import Prompt, prompt
 
+Logits = NDArray[np.float64]
 OnText = Callable[[int, int, str], None]  # (request, sample, text so far)
 
 
@@ -32,18 +35,22 @@ class Generation:
 
 
 class _Row:
-    """One sample of one request while it grows."""
+    """One sample of one request while it grows; with a contrast, the amateur's row is fed the same tokens."""
 
-    def __init__(self, request: int, sample: int, prompt: list[int], ask: Ask) -> None:
-        self.request, self.sample, self.prompt, self.ask = request, sample, prompt, ask
+    def __init__(self, request: int, sample: int, told: Prompt, conditioning: Conditioning, ask: Ask) -> None:
+        self.request, self.sample, self.prompt, self.ask = request, sample, told, ask
+        self.contrast = conditioning.contrast
         self.random = np.random.Generator(np.random.PCG64(row_seed(ask.seed, sample)))
         self.ids: list[int] = []
         self.finish: Literal["stop", "budget", "stopped"] | None = None
 
-    def take(self, logits: NDArray[np.float64], stop_ids: frozenset[int]) -> int:
+    def take(self, logits: Logits, amateur: Logits | None, stop_ids: frozenset[int]) -> int:
         """Draw the next token from `logits` (V,) and note whether the row has ended."""
         uniform = self.random.random()  # exactly one draw a step, whatever the sampler does with it
-        token = draw(logits, self.ask, uniform, self.prompt + self.ids)
+        logits = penalised(logits, self.ask.repetition_penalty, [*self.prompt.ids, *self.ids])
+        if self.contrast and amateur is not None:
+            logits = contrasted(logits, amateur, self.contrast)
+        token = draw(logits, self.ask, uniform)
         if token in stop_ids:
             self.finish = "stop"
             return token
@@ -58,27 +65,41 @@ def row_seed(seed: int, sample: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample}".encode()).digest()[:16], "big")
 
 
-def draw(logits: NDArray[np.float64], ask: Ask, uniform: float, seen: Sequence[int]) -> int:
-    """One token from `logits` (V,): repetition penalty, temperature, top-k, top-p, then inversion.
+def penalised(logits: Logits, penalty: float, seen: Sequence[int]) -> Logits:
+    """`logits` (V,) with every token of `seen` made less likely (CTRL, arXiv 1909.05858, section 4.1), over prompt
+    and answer as transformers applies it."""
+    if penalty == 1.0:
+        return logits
+    scores = logits.copy()
+    ids = np.unique(np.asarray(seen, dtype=np.int64))
+    scores[ids] = np.where(scores[ids] > 0, scores[ids] / penalty, scores[ids] * penalty)
+    return scores
 
-    The penalty is CTRL's (arXiv 1909.05858, section 4.1), over prompt and answer as transformers applies it;
-    top-p keeps the smallest set that reaches p (arXiv 1904.09751, section 3.1). `uniform` in [0, 1) is inverted
+
+def contrasted(expert: Logits, amateur: Logits, contrast: Contrast) -> Logits:
+    """log p_e - lambda log p_a where p_e reaches the plausible share of its best token, -inf elsewhere; (V,).
+
+    CoPe, arXiv 2506.12109, section 3.3; the mask is that of arXiv 2210.15097, equation 3. Both distributions are
+    taken at temperature 1; the sampler acts on what comes out. Lambda 0 leaves the expert's argmax.
+    """
+    log_e, log_a = _log_softmax(expert), _log_softmax(amateur)
+    keep = log_e >= np.log(contrast.plausibility) + log_e.max()
+    return np.where(keep, log_e - contrast.weight * log_a, -np.inf)
+
+
+def draw(logits: Logits, ask: Ask, uniform: float) -> int:
+    """One token from `logits` (V,): temperature, top-k, top-p, then inversion.
+
+    Top-p keeps the smallest set that reaches p (arXiv 1904.09751, section 3.1). `uniform` in [0, 1) is inverted
     through the cumulative probabilities over token ids in order. Temperature 0 is the argmax.
     """
-    scores = logits.astype(np.float64, copy=True)
-    if ask.repetition_penalty != 1.0:
-        ids = np.unique(np.asarray(seen, dtype=np.int64))
-        scores[ids] = np.where(
-            scores[ids] > 0, scores[ids] / ask.repetition_penalty, scores[ids] * ask.repetition_penalty
-        )
     if ask.temperature == 0:
-        return int(scores.argmax())
-    scores /= ask.temperature
-    order = np.arange(len(scores))
-    if 0 < ask.top_k < len(scores):  # found without sorting a whole vocabulary; of equal scores the lower ids stay
-        order = np.flatnonzero(scores >= np.partition(scores, -ask.top_k)[-ask.top_k])
-    order = order[np.argsort(-scores[order], kind="stable")][: ask.top_k or None]  # most probable first
-    weights = np.exp(scores[order] - scores[order[0]])
+        return int(logits.argmax())
+    order = np.arange(len(logits))
+    if 0 < ask.top_k < len(logits):  # found without sorting a whole vocabulary; of equal scores the lower ids stay
+        order = np.flatnonzero(logits >= np.partition(logits, -ask.top_k)[-ask.top_k])
+    order = order[np.argsort(-logits[order], kind="stable")][: ask.top_k or None]  # most probable first
+    weights = np.exp((logits[order] - logits[order[0]]) / ask.temperature)
     weights /= weights.sum()
     if ask.top_p < 1.0:
         kept = int(np.searchsorted(np.cumsum(weights), ask.top_p)) + 1
@@ -98,49 +119,93 @@ def decode(
 ) -> list[list[Generation]]:
     """Write `ask.n` texts for each request, all in one batch; the result is aligned with `requests`.
 
+    A request with a score is drawn `samples` times for each text asked for, and the best are returned, best first.
     `on_text` is called with the text so far after each token of each row; `stopped` is asked once a step and
     ends every row that is still growing. Raises ValueError if a prompt and its budget exceed the model's window.
     """
     rows: list[_Row] = []
+    told: list[tuple[Prompt, Patches]] = []  # what the batch is made of: the rows, then the amateurs of some
+    amateurs: list[tuple[Prompt, Patches]] = []
+    amateur_of: dict[int, int] = {}
     for index, (conditioning, ask) in enumerate(requests):
-        prompt = lm.tokens(lm.render(conditioning.messages))
-        if len(prompt) + ask.max_new_tokens > lm.context:
-            raise ValueError(
-                f"a prompt of {len(prompt)} tokens and {ask.max_new_tokens} new ones exceed the window of {lm.context}"
-            )
-        rows += [_Row(index, sample, prompt, ask) for sample in range(ask.n)]
+        given = _told(lm, conditioning, ask)
+        rival = _told(lm, conditioning.contrast.amateur, ask) if conditioning.contrast else None
+        for sample in range(ask.n * (conditioning.score.samples if conditioning.score else 1)):
+            if rival:
+                amateur_of[len(rows)] = len(amateurs)
+                amateurs.append(rival)
+            rows.append(_Row(index, sample, given[0], conditioning, ask))
+            told.append(given)
     if rows:
-        with lm.lock:
-            _grow(lm, rows, on_text, stopped)
+        beside = {b: len(rows) + a for b, a in amateur_of.items()}
+        with lm.lock, torch.inference_mode(), attached(lm.model, [patches for _, patches in (*told, *amateurs)]):
+            _grow(lm, rows, [given for given, _ in (*told, *amateurs)], beside, on_text, stopped)
     texts: list[list[Generation]] = [[] for _ in requests]
     for row in rows:
         texts[row.request].append(Generation(lm.text(row.ids).strip(), tuple(row.ids), row.finish or "stopped"))
-    return texts
+    return [_best(found, conditioning, ask) for found, (conditioning, ask) in zip(texts, requests, strict=True)]
 
 
-def _grow(lm: Backbone, rows: list[_Row], on_text: OnText | None, stopped: Callable[[], bool]) -> None:
-    ids, mask = _left_pad([row.prompt for row in rows], lm.device)  # (B, T) each
+def _told(lm: Backbone, conditioning: Conditioning, ask: Ask) -> tuple[Prompt, Patches]:
+    given = prompt(lm, conditioning)
+    if len(given) + ask.max_new_tokens > lm.context:
+        raise ValueError(
+            f"a prompt of {len(given)} tokens and {ask.max_new_tokens} new ones exceed the window of {lm.context}"
+        )
+    return given, conditioning.patches
+
+
+def _grow(
+    lm: Backbone,
+    rows: list[_Row],
+    prompts: list[Prompt],
+    amateur_of: dict[int, int],
+    on_text: OnText | None,
+    stopped: Callable[[], bool],
+) -> None:
+    """Fill the rows. `prompts` has one for each row, then the amateurs'; `amateur_of` maps the first to the second."""
+    inputs, mask = _left_pad(lm, prompts)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)  # (B, T): padding does not count
-    cache = DynamicCache(config=lm.model.config)
-    logits = lm.step(ids, mask, positions, cache)  # (B, V)
+    cache = reserved(lm.model.config, mask.shape[1] + max(row.ask.max_new_tokens for row in rows))
+    logits = lm.step(inputs, mask, positions, cache)  # (B, V)
     while True:
         scores = logits.double().cpu().numpy()
-        # an ended row is fed its last token again: its output is not read, and no other row can see it
-        drawn = [row.prompt[-1] if row.finish else row.take(scores[b], lm.stop_ids) for b, row in enumerate(rows)]
+        drawn = [0] * len(prompts)  # an ended row is fed anything: its output is not read, no other row can see it
+        for b, row in enumerate(rows):
+            if not row.finish:
+                amateur = amateur_of.get(b)
+                drawn[b] = row.take(scores[b], None if amateur is None else scores[amateur], lm.stop_ids)
+                if amateur is not None:
+                    drawn[amateur] = drawn[b]
         if on_text:
             for row in rows:
                 on_text(row.request, row.sample, lm.text(row.ids).rstrip("\ufffd").strip())  # no half characters
         if all(row.finish for row in rows) or stopped():
             return
         ids = torch.tensor(drawn, device=lm.device).unsqueeze(-1)  # (B, 1)
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)  # (B, T + 1)
+        mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=-1)  # (B, T + 1)
         positions = positions[:, -1:] + 1  # (B, 1)
         logits = lm.step(ids, mask, positions, cache)
 
 
-def _left_pad(prompts: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, both (B, T): prompts end together, so the last column is every row's last token."""
+def _left_pad(lm: Backbone, prompts: list[Prompt]) -> tuple[Tensor, Tensor]:
+    """Inputs and mask (B, T): prompts end together, so the last column is every row's last token. The inputs are
+    ids (B, T), or embeddings (B, T, D) where any prompt has a prefix."""
     longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
-    return ids, mask
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=lm.device)
+    if all(p.prefix is None for p in prompts):
+        return torch.tensor([[0] * (longest - len(p)) + list(p.ids) for p in prompts], device=lm.device), mask
+    rows = [torch.nn.functional.pad(p.embedded(lm), (0, 0, longest - len(p), 0)) for p in prompts]
+    return torch.stack(rows), mask
+
+
+def _best(found: list[Generation], conditioning: Conditioning, ask: Ask) -> list[Generation]:
+    if conditioning.score is None:
+        return found
+    order = np.argsort(-np.asarray(conditioning.score.of([text.text for text in found])), kind="stable")
+    return [found[i] for i in order[: ask.n]]
+
+
+def _log_softmax(logits: Logits) -> Logits:
+    shifted = logits - logits.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))

@@ -50,6 +50,11 @@ class Profile:
         """Liked items, oldest first."""
         return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign > 0)
 
+    @cached_property
+    def disliked(self) -> tuple[Item, ...]:
+        """Disliked items, oldest first."""
+        return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign < 0)
+
 
 def digest(signals: Sequence[Signal]) -> str:
     """sha256 of what was shown about what, and by which encoder it is seen; the order of a source does not matter."""
@@ -58,24 +63,45 @@ def digest(signals: Sequence[Signal]) -> str:
 
 
 def build(
-    user: str, reactions: Sequence[tuple[Item, Signal]], *, summary: str = "", encode: Encode = encoder.encode
+    user: str,
+    reactions: Sequence[tuple[Item, Signal]],
+    *,
+    summary: str = "",
+    encode: Encode = encoder.encode,
+    topics: bool = True,
 ) -> Profile:
-    """Build the profile from reactions, oldest first; only the latest MAX_SIGNALS count."""
+    """Build the profile from reactions, oldest first; only the latest MAX_SIGNALS count. Topics are the dear part."""
     reactions = reactions[-MAX_SIGNALS:]
     items = tuple(item for item, _ in reactions)
     signals = tuple(signal for _, signal in reactions)
     vectors = encode([item.text for item in items])  # (N, 384)
     liked = np.array([signal.sign > 0 for signal in signals], bool)
+    likes = [item for item, like in zip(items, liked, strict=True) if like]
     mean = vectors[liked].mean(0) if liked.any() else np.zeros(encoder.WIDTH, np.float32)
     return Profile(
         user=user,
         items=items,
         signals=signals,
-        topics=_topics([item for item, like in zip(items, liked, strict=True) if like], vectors[liked], encode),
+        topics=_topics(likes, vectors[liked], encode) if topics else (),
         summary=summary,
         vectors=vectors,
         vector=mean,
         digest=digest(signals),
+    )
+
+
+def narrowed(profile: Profile, rows: Sequence[int]) -> Profile:
+    """The profile as it would be with the items at `rows` only, in that order: without topics and digest."""
+    signals = tuple(profile.signals[i] for i in rows)
+    vectors = profile.vectors[list(rows)]
+    liked = np.array([signal.sign > 0 for signal in signals], bool)
+    return Profile(
+        user=profile.user,
+        items=tuple(profile.items[i] for i in rows),
+        signals=signals,
+        summary=profile.summary,
+        vectors=vectors,
+        vector=vectors[liked].mean(0) if liked.any() else np.zeros(vectors.shape[1], np.float32),
     )
 
 

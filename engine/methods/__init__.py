@@ -2,26 +2,42 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields
 
 from engine.methods.base import Ask, Conditioning, Method, State
+from engine.methods.cross_attention import CrossAttention
+from engine.methods.e2p import E2P
+from engine.methods.fitted import Fitted
 from engine.methods.history import History
 from engine.methods.none import NoProfile
+from engine.methods.persoma import Persoma
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
+from engine.methods.topics import Topics
 
 METHODS: dict[str, type[Method]] = {
     "none": NoProfile,
     "history": History,
     "retrieval": Retrieval,
     "summary": Summary,
+    "e2p": E2P,
+    "topics": Topics,
+    "persoma": Persoma,
+    "cross_attention": CrossAttention,
+    "fitted": Fitted,
 }
 
 
 def arm_id(method: Method) -> str:
     """Method name and a short hash of its settings: another setting is another arm."""
-    settings = json.dumps(asdict(method), sort_keys=True, default=str)
+    settings = json.dumps(_settings(method), sort_keys=True)
     return f"{method.name}-{hashlib.sha256(settings.encode()).hexdigest()[:6]}"
+
+
+def _settings(method: Method) -> dict[str, object]:
+    """The fields; a wrapped method stands in them by its own arm id."""
+    told = {field.name: getattr(method, field.name) for field in fields(method)}
+    return {name: arm_id(value) if isinstance(value, Method) else value for name, value in told.items()}
 
 
 ARMS: dict[str, Method] = {
@@ -33,6 +49,13 @@ ARMS: dict[str, Method] = {
         History(),
         Retrieval(),
         Summary(),
+        E2P(),
+        E2P(tokens=5),
+        E2P(aware=True),
+        Topics(),
+        Persoma(),
+        CrossAttention(),
+        Fitted(),
     )
 }
 

@@ -1,17 +1,20 @@
 """The one interface of all methods: what is asked, what a method answers, and the method itself.
 
 A method touches generation only through the record it returns (`Conditioning`); the decoder does the rest,
-the same for all. This step's methods speak through the messages; soft prefixes, patches, contrast and scores
-get their fields when the first method needs them.
+the same for all.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.backbone import Backbone, Message
+from engine.backbone import PREFIX, Backbone, Message
+from engine.patches import Patches
 from engine.profile import Profile
 
 State = dict[str, Tensor]
@@ -37,11 +40,40 @@ class Ask:
         return f"{wanted} about {self.payload}. Write only the {self.kind}, in one to three sentences."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """A second model whose opinion is taken off the first's, token by token (CoPe, arXiv 2506.12109, section 3.3).
+
+    `weight` is lambda; a token stays possible where the expert gives it at least `plausibility` of its best token's
+    probability (contrastive decoding, arXiv 2210.15097, section 3.2).
+    """
+
+    amateur: "Conditioning"
+    weight: float = 0.1
+    plausibility: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Best of n: `samples` texts are drawn for each one asked for, and the one that `of` puts highest is kept."""
+
+    of: Callable[[Sequence[str]], NDArray[np.floating]]
+    samples: int
+
+
+@dataclass(frozen=True, eq=False)
 class Conditioning:
-    """What a method says to the model. `evidence` names the liked items it used, so the app can tell why."""
+    """What a method says to the model, in five slots. `evidence` names the items it used, so the app can tell why.
+
+    `prefix` (P, D), float32, scaled as token embeddings are, stands where the messages hold `PREFIX`, exactly once;
+    without a marker, before the content of the first user turn.
+    """
 
     messages: tuple[Message, ...]
+    prefix: Tensor | None = None
+    patches: Patches = field(default_factory=dict)
+    contrast: Contrast | None = None
+    score: Score | None = None
     evidence: tuple[str, ...] = ()
 
 
@@ -52,19 +84,28 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # for people, after the vote
     paper: ClassVar[str]
+    personal: ClassVar[bool] = False  # whether its state is learned from one person, and not from a population
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         """Why it cannot run for this person on this model, in words; None where it can."""
         return None
 
-    def learn(self, lm: Backbone, profiles: list[Profile]) -> State:
-        """What it takes from a population, once."""
+    def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
+        """What it learns from a population, before it has learned: {} where there is nothing to learn.
+
+        `items` (N, E) are vectors of the population's items, to calibrate on. `engine.train` teaches the rest: a
+        method says what it has and what it does with it, never how it is trained.
+        """
         return {}
 
-    def fit(self, lm: Backbone, profile: Profile, shared: State) -> State:
-        """What it takes from one person."""
-        return shared
+    @property
+    def learned_as(self) -> "Method":
+        """Whose state it uses: its own, or that of the method it wraps."""
+        return self
 
     @abstractmethod
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        """Turn a request for this person into what the decoder is told."""
+        """Turn a request for this person into what the decoder is told; differentiable in `state`."""
+
+
+__all__ = ["PREFIX", "Ask", "Conditioning", "Contrast", "Method", "Score", "State"]

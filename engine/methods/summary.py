@@ -24,4 +24,4 @@ class Summary(Method):
         request = f"{ask.instruction()} Make it something new that fits my taste."
         content = f"About my sense of humor: {profile.summary}\n\n{request}"
         evidence = tuple(item.id for item in representatives(profile))
-        return Conditioning(({"role": "user", "content": content},), evidence)
+        return Conditioning(({"role": "user", "content": content},), evidence=evidence)

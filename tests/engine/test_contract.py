@@ -17,16 +17,24 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.decode import decode
 from engine.encoder import WIDTH
-from engine.methods import ARMS, METHODS, Ask, Conditioning, Method, arm_id
+from engine.methods import ARMS, METHODS, Ask, Conditioning, Method, State, arm_id
 from engine.profile import Profile, build
+from engine.prompt import prompt
 
 ARM_IDS = (
     "none-79049c",
     "none-15639f",
     "none-8900f4",
-    "history-10ce46",
-    "retrieval-531dc0",
+    "history-2c644d",
+    "retrieval-f36a37",
     "summary-44136f",
+    "e2p-a5751f",
+    "e2p-b5541d",
+    "e2p-052831",
+    "topics-eddb86",
+    "persoma-034308",
+    "cross_attention-f371ce",
+    "fitted-7fee70",
 )
 CASES = ARMS | {arm_id(method()): method() for method in METHODS.values()}
 ASK = Ask(payload="cats", seed=5, max_new_tokens=4)
@@ -74,8 +82,35 @@ PEOPLE = {
 
 
 def said(lm: Backbone, method: Method, who: Profile, ask: Ask = ASK) -> Conditioning:
-    state = method.fit(lm, who, method.learn(lm, [PEOPLE["many of all"]]))
-    return method.condition(lm, who, state, ask)
+    return method.condition(lm, who, born(lm, method), ask)
+
+
+def born(lm: Backbone, method: Method) -> State:
+    """A method that has learned nothing yet."""
+    return method.born(lm, PEOPLE["many of all"].vectors)
+
+
+def values(told: Conditioning) -> tuple[object, ...]:
+    """All of a conditioning as values that can be compared."""
+    prefix = None if told.prefix is None else told.prefix.tolist()
+    patches = {
+        (site, place, field.name): copy.deepcopy(getattr(patch, field.name))
+        for site, several in told.patches.items()
+        for place, patch in enumerate(several)
+        for field in fields(patch)
+    }
+    told_patches = [
+        (
+            name,
+            {k: v.tolist() for k, v in part.items()}
+            if isinstance(part, dict)
+            else part.tolist()
+            if isinstance(part, torch.Tensor)
+            else part,
+        )
+        for name, part in patches.items()
+    ]
+    return told.messages, prefix, told_patches, told.contrast, told.score, told.evidence
 
 
 def facts(who: Profile) -> tuple[object, ...]:
@@ -138,7 +173,7 @@ def test_another_setting_is_another_arm(method):
         value = getattr(method, field.name)
         if isinstance(value, int | float):
             other = replace(method, **{field.name: value + 1})
-        elif is_dataclass(value):
+        elif isinstance(value, Method):
             inner = next(f for f in fields(value) if isinstance(getattr(value, f.name), int | float))
             other = replace(method, **{field.name: replace(value, **{inner.name: getattr(value, inner.name) + 1})})
         else:
@@ -204,20 +239,20 @@ def test_only_likes_stand_in_the_prompt(method, tiny, profile):
 
 @each_method
 def test_a_condition_changes_neither_profile_nor_state(method, tiny, profile):
-    state = method.fit(tiny, profile, method.learn(tiny, [PEOPLE["many of all"]]))
+    state = born(tiny, method)
     before, tensors = facts(profile), {key: tensor.clone() for key, tensor in state.items()}
     first = method.condition(tiny, profile, state, ASK)
     assert facts(profile) == before
     assert state.keys() == tensors.keys()
     assert all(torch.equal(state[key], tensors[key]) for key in tensors)
-    assert method.condition(tiny, profile, state, ASK) == first
+    assert values(method.condition(tiny, profile, state, ASK)) == values(first)
 
 
 @each_method
 def test_what_it_says_depends_on_the_task_and_not_on_the_sampler(method, tiny, profile):
     told = said(tiny, method, profile)
     other = replace(ASK, seed=99, n=7, temperature=0.1, top_p=0.5, top_k=3, repetition_penalty=2.0, max_new_tokens=9)
-    assert said(tiny, method, profile, other) == told
+    assert values(said(tiny, method, profile, other)) == values(told)
     assert said(tiny, method, profile, replace(ASK, payload="taxes")).messages != told.messages
     assert said(tiny, method, profile, replace(ASK, kind="post")).messages != told.messages
 
@@ -263,7 +298,8 @@ def test_arms_write_alone_what_they_write_in_one_batch(lm):
     """The comparison of all arms is one decode; on the real model, in float32."""
     ask = Ask(payload="cats", seed=1, max_new_tokens=8)
     requests = [(said(lm, method, PEOPLE["many of all"], ask), ask) for method in CASES.values()]
-    assert len({len(lm.render(conditioning.messages)) for conditioning, _ in requests}) == len(CASES)  # most are padded
+    assert len({len(prompt(lm, conditioning)) for conditioning, _ in requests}) >= 9  # most are padded
+    assert sum(conditioning.prefix is not None for conditioning, _ in requests) >= 5
     together = decode(lm, requests)
     assert len({texts[0].text for texts in together}) > 2  # arms do differ
     assert [decode(lm, [request])[0] for request in requests] == together

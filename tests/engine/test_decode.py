@@ -1,7 +1,7 @@
 """The one decoder: exact against the library where the library can say it, and literal tables for the sampler."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from engine.backbone import Backbone
-from engine.decode import Generation, decode, draw, row_seed
+from engine.decode import Generation, decode, draw, penalised, row_seed
 from engine.methods.base import Ask, Conditioning
 
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0)
@@ -43,6 +43,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def sampled(logits: np.ndarray, ask: Ask, uniform: float, seen: Sequence[int]) -> int:
+    """The whole sampler, as a row uses it."""
+    return draw(penalised(logits, ask.repetition_penalty, seen), ask, uniform)
 
 
 def told(text: str) -> Conditioning:
@@ -146,7 +151,7 @@ def test_a_decode_is_the_forward_pass_over_all_tokens_with_one_uniform_a_step(en
         while len(ids) < 7:
             with torch.inference_mode():
                 logits = endless.model(input_ids=torch.tensor([start + ids])).logits[0, -1].double().numpy()
-            ids.append(draw(logits, ask, random.random(), start + ids))
+            ids.append(sampled(logits, ask, random.random(), start + ids))
         assert list(row.token_ids) == ids
 
 
@@ -276,7 +281,7 @@ def test_draws_of_a_seed_are_what_they_always_were():
     tokens = []
     for seed, sample in ((0, 0), (0, 1), (123, 0)):
         random = np.random.Generator(np.random.PCG64(row_seed(seed, sample)))
-        tokens.append([draw(even, PLAIN, random.random(), []) for _ in range(5)])
+        tokens.append([sampled(even, PLAIN, random.random(), []) for _ in range(5)])
     assert tokens == [[405, 929, 971, 494, 212], [454, 50, 783, 939, 840], [948, 946, 667, 45, 703]]
 
 
@@ -289,7 +294,7 @@ def logits_of(*probabilities: float) -> np.ndarray:
 
 
 def drawn(logits: np.ndarray, ask: Ask, *uniforms: float) -> list[int]:
-    return [draw(logits, ask, uniform, []) for uniform in uniforms]
+    return [sampled(logits, ask, uniform, []) for uniform in uniforms]
 
 
 def test_inversion_runs_over_token_ids_in_order():
@@ -355,7 +360,7 @@ def test_top_p_is_of_what_temperature_and_top_k_have_left():
 )
 def test_repetition_penalty(logits, seen, penalty, best):
     ask = replace(GREEDY, repetition_penalty=penalty)
-    assert draw(np.array(logits), ask, 0.5, seen) == best
+    assert sampled(np.array(logits), ask, 0.5, seen) == best
 
 
 def test_the_penalty_is_over_prompt_and_answer(endless):
@@ -381,7 +386,7 @@ def test_draw_leaves_the_logits_alone():
     logits = np.array([1.0, -1.0, 0.5])
     before = logits.copy()
     for ask in (Ask(), Ask(temperature=0.0), Ask(repetition_penalty=3.0)):
-        draw(logits, ask, 0.5, [0, 1])
+        sampled(logits, ask, 0.5, [0, 1])
         assert (logits == before).all()
 
 
@@ -390,9 +395,9 @@ def test_frequencies_over_samples_match_the_probabilities():
     logits = np.array([1.0, 0.2, -0.5, 1.4, 0.9, -3.0, 0.0, 1.1])
     ask = Ask(temperature=1.5, top_k=6, top_p=0.9, repetition_penalty=1.3)
     uniforms = [np.random.Generator(np.random.PCG64(row_seed(21, s))).random() for s in range(4000)]
-    counts = np.bincount([draw(logits, ask, u, [3, 2]) for u in uniforms], minlength=8)
-    penalised = np.array([1.0, 0.2, -0.5 * 1.3, 1.4 / 1.3, 0.9, -3.0, 0.0, 1.1])
-    weights = np.exp(penalised / 1.5)
+    counts = np.bincount([sampled(logits, ask, u, [3, 2]) for u in uniforms], minlength=8)
+    weaker = np.array([1.0, 0.2, -0.5 * 1.3, 1.4 / 1.3, 0.9, -3.0, 0.0, 1.1])
+    weights = np.exp(weaker / 1.5)
     weights[[2, 5]] = 0.0  # not among the six best
     weights /= weights.sum()
     weights[6] = 0.0  # the other five reach 0.9 without it
@@ -432,7 +437,7 @@ def test_the_sampler_is_that_of_transformers(seed, size, scale, temperature, top
         # a uniform within rounding of a border may fall on either side of it
         if np.abs(cumulative - uniform * cumulative[-1]).min() > 1e-9:
             expected = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-            assert draw(logits, ask, uniform, seen) == expected
+            assert sampled(logits, ask, uniform, seen) == expected
     greedy = replace(ask, temperature=0.0)
     first = processors[0](torch.tensor([seen]), torch.tensor(logits[None])) if penalty != 1.0 else logits
-    assert draw(logits, greedy, 0.5, seen) == int(first.argmax())
+    assert sampled(logits, greedy, 0.5, seen) == int(first.argmax())

@@ -1,0 +1,169 @@
+"""From a population, or from one person, to a state: what the trainer is given, and what is kept of it."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from engine import encoder
+from engine.backbone import Backbone
+from engine.methods import METHODS, arm_id
+from engine.methods.base import Method, State
+from engine.population import examples
+from engine.profile import Profile
+from engine.state import Facts, StateError, key, load, parameters, save
+from engine.train import Example, Progress, Recipe, Say, Trained, TrainError, evaluate, train, write_curve, wrong_users
+
+PRETRAINED = Path(__file__).with_name("pretrained")
+CONTROL = 160  # held-out examples by which a state is judged, right person and wrong
+CALIBRATION = 4_000  # item vectors that a method may calibrate on
+
+OnProgress = Callable[[Progress], None]
+
+
+def says(lm: Backbone, method: Method) -> Say:
+    return lambda profile, state, ask: method.condition(lm, profile, state, ask)
+
+
+def facts_of(lm: Backbone, method: Method) -> Facts:
+    """What a state must have been learned for, to be used here."""
+    return {"arm": arm_id(method.learned_as), "backbone": lm.weights_id, "encoder": encoder.NAME}
+
+
+def state_path(lm: Backbone, method: Method, folder: Path, user: str) -> Path:
+    """Where the data folder keeps what `method` has learned for this model, from all or from this person."""
+    facts = facts_of(lm, method)
+    return folder / "states" / (user if method.personal else "shared") / facts["arm"] / f"{key(facts)}.safetensors"
+
+
+def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | None:
+    """What `method` has learned for this model: from the data folder, else as it came with Palate, else None.
+
+    {} for a method that needs none; raises StateError for a file that is damaged.
+    """
+    if not learns(method):
+        return {}
+    facts, own = facts_of(lm, method), state_path(lm, method, folder, user)
+    if own.exists():
+        return _loaded(own, own.stat().st_mtime_ns, tuple(facts.items()))
+    came = PRETRAINED / f"{facts['arm']}.safetensors"
+    try:
+        return _loaded(came, came.stat().st_mtime_ns, tuple(facts.items())) if came.exists() else None
+    except StateError:  # it is for the embedded model, and another one is in use
+        return None
+
+
+@lru_cache(maxsize=64)
+def _loaded(path: Path, _changed: int, facts: tuple[tuple[str, str], ...]) -> State:
+    return load(path, dict(facts))
+
+
+def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str | None:
+    """Why the method cannot run for this person on this model with what was learned, in words; None where it can."""
+    try:
+        learned = state_of(lm, method, folder, profile.user)
+    except StateError as error:
+        return str(error)
+    if learned is None:
+        how = "fit it on the Train page" if method.personal else "teach it with python -m engine learn"
+        return f"it has learned nothing yet for {lm.name}: {how}"
+    return method.lacks(lm, profile)
+
+
+def learns(method: Method) -> bool:
+    """Whether there is anything to learn."""
+    return type(method.learned_as).born is not Method.born
+
+
+def learn(
+    lm: Backbone,
+    method: Method,
+    people: Sequence[Profile],
+    held_out: Sequence[Profile],
+    recipe: Recipe,
+    *,
+    per_person: int = 2,
+    checkpoint: Path | None = None,
+    on_progress: OnProgress = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[Trained, dict[str, object]]:
+    """Teach a method on a population; returns the outcome and its report: floor, right person, wrong person."""
+    strangers = {profile.user for profile in people} & {profile.user for profile in held_out}
+    if strangers:
+        raise TrainError(f"{len(strangers)} people are learned from and held out: take them out of one file")
+    dice = np.random.default_rng(recipe.seed)
+    judged = examples(held_out, 1, recipe.seed)
+    judged = [judged[i] for i in dice.permutation(len(judged))]
+    half = min(CONTROL, len(judged) // 2)
+    stop, judged = judged[:half], judged[half : 2 * half]  # one set stops the training, the other judges it
+    vectors = np.concatenate([profile.vectors for profile in people])
+    born = method.born(lm, vectors[dice.permutation(len(vectors))[:CALIBRATION]])
+    made = examples(people, per_person, recipe.seed)
+    out = train(lm, says(lm, method), born, made, stop, recipe, checkpoint=checkpoint, on_progress=on_progress,
+                stopped=stopped)  # fmt: skip
+    return out, {"examples": len(made), "people": len(people), **control(lm, method, born, out.state, judged, recipe)}
+
+
+def control(
+    lm: Backbone, method: Method, born: State, state: State, judged: Sequence[Example], recipe: Recipe
+) -> dict[str, object]:
+    """Losses a target token on people who took no part: plain model, before and after, each with the right and a
+    wrong person's profile. A method that personalises gains more with the right one."""
+    floor = says(lm, METHODS["none"]())
+    say, wrong = says(lm, method), wrong_users(judged)
+    found = {
+        "plain": evaluate(lm, floor, {}, judged, recipe),
+        "born_right": evaluate(lm, say, born, judged, recipe),
+        "right": evaluate(lm, say, state, judged, recipe),
+        "wrong": evaluate(lm, say, state, wrong, recipe),
+    }
+    return {**{name: round(value, 4) for name, value in found.items()}, "judged": len(judged)}
+
+
+def fit(
+    lm: Backbone,
+    method: Method,
+    profile: Profile,
+    shared: State,
+    recipe: Recipe,
+    *,
+    on_progress: OnProgress = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Go on from the shared state with one person's likes alone, every fifth held out; raises TrainError."""
+    made = examples([profile], len(profile.liked), recipe.seed)
+    held_out = made[::5] if len(made) > 1 else []
+    rest = [example for i, example in enumerate(made) if i % 5] if len(made) > 1 else []
+    return train(lm, says(lm, method), shared, rest, held_out, recipe, on_progress=on_progress, stopped=stopped)
+
+
+def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:
+    """Write the state, its curve and, beside it, where it came from."""
+    save(path, out.state, {**facts_of(lm, method), "population": str(report.get("population", ""))})
+    write_curve(path.with_suffix(".csv"), out.curve)
+    told = {
+        "arm": arm_id(method),
+        "settings": {name: str(value) for name, value in asdict(method).items()},
+        "model": lm.describe(),
+        "parameters": parameters(out.state),
+        "recipe": asdict(replace(recipe, seconds=min(recipe.seconds, 1e9))),
+        "held_out_before": round(out.before, 4),
+        "held_out_after": round(out.after, 4),
+        "ended": f"{out.ended}, step {out.curve[-1][0]}, {out.seconds:.0f} s",
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "commit": _commit(),
+        **report,
+    }
+    path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PRETRAINED, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()

@@ -1,0 +1,55 @@
+"""What a method has learned, on disk: one safetensors file a state, with the facts it belongs to in its header."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from engine.methods.base import State
+
+Facts = Mapping[str, str]
+
+
+class StateError(RuntimeError):
+    """A state that cannot be used. The message is one sentence that says what to do."""
+
+
+def key(facts: Facts) -> str:
+    """Names the file: 16 hex digits of the facts' sha256."""
+    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save(path: Path, state: State, facts: Facts, dtype: torch.dtype = torch.float32) -> None:
+    """Write whole or not at all: to a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    save_file({name: t.detach().to(dtype).contiguous().cpu() for name, t in state.items()}, unfinished, dict(facts))
+    unfinished.replace(path)
+
+
+def load(path: Path, facts: Facts) -> State:
+    """Read a state that must belong to `facts` (others in its header are not asked about), as float32; StateError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            wrong = [name for name, value in facts.items() if header.get(name) != value]
+            if wrong:
+                raise StateError(
+                    f"{path} was learned for another {wrong[0]} ({header.get(wrong[0], 'not told')}, here "
+                    f"{facts[wrong[0]]}): learn it anew"
+                )
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise StateError(f"{path} cannot be read ({error}): delete it and learn it anew") from error
+    broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise StateError(f"{path} holds values that are no numbers ({broken[0]}): delete it and learn it anew")
+    return state
+
+
+def parameters(state: State) -> int:
+    return sum(tensor.numel() for tensor in state.values())
