@@ -1,8 +1,9 @@
 """Values to markup. Texts of people and models go through `text` and stay text: nothing in them is markup."""
 
 import html
+from collections.abc import Sequence
 
-from studies.session import Card, Reveal, Sending, Side, Taste
+from studies.session import Card, Fitting, Reveal, Sending, Side, Taste, Way
 
 LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
@@ -72,6 +73,19 @@ def sending(now: Sending) -> str:
     return (
         f'<div class="about"><h4>A summary by a larger model?</h4><p>{html.escape(now.terms)}</p><p>{state}</p></div>'
     )
+
+
+def ways(told: Sequence[Way]) -> str:
+    """Why some ways cannot take part yet, and what has learned something."""
+    waiting = "".join(f"<li>{html.escape(way.title)}: {html.escape(way.lacks)}</li>" for way in told if way.lacks)
+    return f'<div class="about"><h4>Waiting</h4><ul>{waiting}</ul></div>' if waiting else ""
+
+
+def fitting(now: Fitting) -> str:
+    if now.ended:
+        moved = f"{now.before:.3f} to {now.after:.3f}" if now.after < now.before else f"stays at {now.before:.3f}"
+        return note(f"Loss on held-out likes: {moved}. {now.ended[0].upper()}{now.ended[1:]}.")
+    return note(f"Step {now.step} of {now.steps}, about {now.seconds_left:.0f} s left.")
 
 
 def note(value: str) -> str:

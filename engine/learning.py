@@ -1,5 +1,6 @@
 """From a population, or from one person, to a state: what the trainer is given, and what is kept of it."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -56,6 +57,21 @@ def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | N
         return _loaded(came, came.stat().st_mtime_ns, tuple(facts.items())) if came.exists() else None
     except StateError:  # it is for the embedded model, and another one is in use
         return None
+
+
+def state_name(lm: Backbone, method: Method, folder: Path, user: str) -> str:
+    """Names what `method` would use now: 16 hex digits of the file's sha256, "" where it uses none."""
+    if not learns(method):
+        return ""
+    own, came = state_path(lm, method, folder, user), PRETRAINED / f"{arm_id(method.learned_as)}.safetensors"
+    path = own if own.exists() else came
+    return _named(path, path.stat().st_mtime_ns) if path.exists() else ""
+
+
+@lru_cache(maxsize=64)
+def _named(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)

@@ -140,3 +140,22 @@ create table consent (
 def m002_summary_by_an_api(db: Database) -> None:
     for statement in SECOND.split(";"):
         db.execute(statement)
+
+
+# Which arms a person lets take part, as JSON; the latest row holds. `state` names what an arm had learned when it
+# wrote: the first digits of the file's sha256, '' where nothing is learned.
+THIRD = """
+alter table candidate add column state text not null default '';
+create table selection (
+    number integer primary key,
+    rater text not null references rater (id),
+    arms text not null,
+    at text not null
+)
+"""
+
+
+@migrations()
+def m003_selection_and_states(db: Database) -> None:
+    for statement in THIRD.split(";"):
+        db.execute(statement)

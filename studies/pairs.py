@@ -9,14 +9,22 @@ from collectors.item import clean_text
 from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
-from engine.methods import ARMS
+from engine.methods import ARMS, arm_id
 from engine.methods.base import Ask
+from engine.methods.e2p import E2P
+from engine.methods.history import History
+from engine.methods.retrieval import Retrieval
+from engine.methods.summary import Summary
 from engine.profile import Profile
 from engine.summary import whole_sentences
 from studies.leaks import void_reason
 from studies.schedule import Slot, ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
 
+FLOOR = tuple(arm for arm, method in ARMS.items() if method.name == "none")  # without it a win says nothing
+# Seven ways to begin with: of a dozen, each would be met too rarely in an evening to say anything.
+OPENING = (*FLOOR, *(arm_id(method) for method in (History(), Retrieval(), Summary(), E2P(aware=True))))
+LEFT_OUT = "it takes part once you choose it on the Train page"
 QUOTES = '"\u201c\u201d'
 HUMAN_SEARCH = 5_000  # unseen posts that are looked through
 HUMAN_CHOICE = 50  # unseen posts among which the next is drawn
@@ -32,10 +40,17 @@ class Person:
     seed: int
 
 
+def selected(store: Store, rater: str) -> set[str]:
+    """The arms that this person lets take part: the opening until they chose, the floor always."""
+    chosen = store.selected(rater)
+    return {*FLOOR, *(OPENING if chosen is None else chosen)}
+
+
 def lacking(store: Store, lm: Backbone, profile: Profile) -> dict[str, str]:
     """Arms that cannot run for this person now, and why, in words."""
-    folder = store.db.folder
-    missing = {arm: why for arm, method in ARMS.items() if (why := learning.missing(lm, method, folder, profile))}
+    folder, chosen = store.db.folder, selected(store, profile.user)
+    missing = {arm: LEFT_OUT for arm in ARMS if arm not in chosen}
+    missing |= {arm: why for arm, method in ARMS.items() if (why := learning.missing(lm, method, folder, profile))}
     if not _humans(store, profile, also_waiting=True):
         missing[HUMAN] = "it needs posts by people that you have not seen: import a table with some rows unrated"
     return missing
@@ -195,6 +210,7 @@ def _write(
             tokens=len(generation.token_ids),
             seconds=seconds,
             finish=generation.finish,
+            state=learning.state_name(lm, ARMS[key[1]], store.db.folder, profile.user),
         )
         for key, (conditioning, _), generation in zip(keys, told, generations, strict=True)
     }

@@ -1,8 +1,10 @@
 """The verbs the page may call. What a verb returns before the vote has no field for a method."""
 
 import json
+import queue
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +13,24 @@ from collectors.sample import Sample
 from collectors.table import ROLES, Table
 from engine.backbone import Backbone, BackboneError, Quantize
 from engine.claude import Claude
+from engine.learning import fit, keep, state_name, state_of, state_path
+from engine.methods import ARMS
 from engine.methods.base import Ask
+from engine.methods.fitted import Fitted
+from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
+from engine.train import Progress, Recipe, Trained, TrainError
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
-from studies.pairs import lacking, title
+from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
-from studies.store import LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import HUMAN, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.worker import Worker
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
+FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)  # a few minutes on two cores
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
     "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
@@ -98,6 +106,30 @@ class Sending:
     since: str
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of writing on the Train page. `lacks` says why it cannot run, "" where it can; `note` what it learned."""
+
+    arm: str
+    title: str
+    chosen: bool
+    lacks: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How far a fit is, and what came of it: `ended` is "" while it runs; the curve is (step, loss, held-out loss)."""
+
+    step: int
+    steps: int
+    seconds_left: float
+    curve: tuple[tuple[int, float, float], ...]
+    before: float
+    after: float
+    ended: str
+
+
 class NotReady(RuntimeError):
     """No pair could be written in time. The message says what to do."""
 
@@ -116,6 +148,7 @@ class Studio:
         self.store, self.lm = store, lm
         store.add(ME, Sample())
         self.claude = claude
+        self._fitting = threading.Lock()
         self.worker = Worker(store, lm, ME, seed, claude)
 
     @classmethod
@@ -259,15 +292,80 @@ class Studio:
         rater = self.store.rater(session)
         counts, newest = self.store.counts(rater), self.store.latest_summary(rater)
         profile, writer = self.worker.profile, self.worker.writer
-        missing = lacking(self.store, self.lm, profile)
+        missing, wanted = lacking(self.store, self.lm, profile), {*selected(self.store, rater), HUMAN}
         return Taste(
             **counts,
             topics=tuple(topic.label for topic in profile.topics[:6] if len(topic.examples) > 1),
             summary=newest["text"] if newest else "",
             author=newest["author"] if newest and newest["author"] != LOCAL else "",
             trouble=writer.trouble if writer.permitted() else "",
-            waiting=tuple((title(arm), why) for arm, why in missing.items()),
+            waiting=tuple((title(arm), missing[arm]) for arm in [*ARMS, HUMAN] if arm in missing and arm in wanted),
         )
+
+    # ---- which ways take part, and what they learn
+
+    def ways(self, session: str) -> list[Way]:
+        """Every way of writing: whether it takes part, why it cannot, and what it has learned."""
+        rater, profile = self.store.rater(session), self.worker.profile
+        chosen, missing = selected(self.store, rater), lacking(self.store, self.lm, profile)
+        told = []
+        for arm, method in ARMS.items():
+            why = missing.get(arm, "")
+            note = f"learned ({name[:6]})" if (name := state_name(self.lm, method, self.folder, rater)) else ""
+            told.append(Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note))
+        return told
+
+    def choose(self, session: str, arms: Sequence[str]) -> None:
+        """Let these arms take part from the next pair that is written; the floor always does."""
+        unknown = set(arms) - ARMS.keys()
+        if unknown:
+            raise Refused(f"{min(unknown)} is not known here: reload the page")
+        self.store.select(self.store.rater(session), arms)
+        self.worker.poke()
+
+    def fit(self, session: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
+        """Teach the person's own soft tokens from their likes, in the caller's thread; yields now and then.
+
+        Pairs go on being written, more slowly. What was learned is used at once, and only if it is better on likes
+        that were held out. Raises Refused with the reason where it cannot be done; what was learned before stays.
+        """
+        rater = self.store.rater(session)
+        method = Fitted()
+        shared = state_of(self.lm, method.inner, self.folder, rater)
+        if not shared:
+            raise Refused(f"there is nothing to go on from for {self.lm.name}: teach e2p with python -m engine learn")
+        if not self._fitting.acquire(blocking=False):
+            raise Refused("a fit is under way already: wait, or stop it")
+        told: queue.Queue[Progress | Trained | Exception] = queue.Queue()
+
+        def work() -> None:
+            try:
+                told.put(fit(self.lm, method, self.worker.profile, shared, FIT, on_progress=told.put, stopped=stopped))
+            except Exception as error:  # it is told where the caller waits
+                told.put(error)
+            finally:
+                self._fitting.release()
+
+        threading.Thread(target=work, name="fit", daemon=True).start()
+        curve: list[tuple[int, float, float]] = []
+        while True:
+            news = told.get()
+            if isinstance(news, TrainError | StateError):
+                raise Refused(str(news)) from news
+            if isinstance(news, Exception):
+                raise news
+            if isinstance(news, Trained):
+                better = news.after < news.before
+                if better:
+                    path = state_path(self.lm, method, self.folder, rater)
+                    keep(path, self.lm, method, news, FIT, {"profile": self.worker.profile.digest})
+                    self.worker.poke()
+                ended = f"{news.ended}; {'kept' if better else 'no better on held-out likes, so not kept'}"
+                step = news.curve[-1][0]
+                yield Fitting(step, FIT.steps, 0.0, news.curve, news.before, news.after, ended)
+                return
+            curve.append((news.step, news.loss, float("nan") if news.held_out is None else news.held_out))
+            yield Fitting(news.step, news.steps, news.seconds_left, tuple(curve), 0.0, 0.0, "")
 
     # ---- what may leave this machine
 

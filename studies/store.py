@@ -42,6 +42,7 @@ class Candidate:
     tokens: int = 0
     seconds: float = 0.0
     finish: str = "stop"
+    state: str = ""  # what the arm had learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,22 @@ class Store:
         rows = self.db.rows("select * from consent where rater = :rater order by number desc limit 1", rater=rater)
         return rows[0] if rows and rows[0]["given"] else None
 
+    # ---- which arms take part
+
+    def select(self, rater: str, arms: Sequence[str]) -> None:
+        """Keep which arms this person lets take part; the latest choice holds."""
+        self.db.run(
+            "insert into selection (rater, arms, at) values (:rater, :arms, :at)",
+            rater=rater,
+            arms=json.dumps(sorted(arms)),
+            at=now(),
+        )
+
+    def selected(self, rater: str) -> list[str] | None:
+        """The arms that take part, None where the person never chose."""
+        rows = self.db.rows("select arms from selection where rater = :rater order by number desc limit 1", rater=rater)
+        return json.loads(rows[0]["arms"]) if rows else None
+
     # ---- trials: written before they are shown
 
     def write(self, trial: Trial, seed: int | None = None, arms: Sequence[str] = ()) -> None:
@@ -229,8 +246,9 @@ class Store:
             for candidate in (trial.left, trial.right):
                 if candidate:
                     self.db.run(
-                        """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, made_at)
-                        values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :at)
+                        """insert into candidate
+                        (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
+                        values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :state, :at)
                         on conflict (id) do nothing""",
                         **asdict(candidate) | {"evidence": json.dumps(candidate.evidence), "at": now()},
                     )

@@ -16,6 +16,7 @@
     f: ["#tab-feed-button"],
     c: ["#tab-compare-button"],
     r: ["#tab-results-button"],
+    t: ["#tab-train-button"],
     a: ["#tab-about-button"],
   };
   const seen = (element) => element && element.offsetParent !== null;

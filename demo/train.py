@@ -1,0 +1,63 @@
+"""Train: which ways of writing take part, why some cannot, and teaching the model one's own soft tokens."""
+
+from collections.abc import Iterator
+from threading import Event
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from demo import words
+from demo.visitor import in_words, session_of
+from studies.session import TROUBLE, Fitting, Studio
+
+
+def tab(studio: Studio, opened: gr.Tab) -> None:
+    """Lay the tab out and wire it: the ways are named when the person asks for them, not before."""
+    gr.Markdown("### Who takes part\nA choice holds from the next pair that is written. The floor always takes part.")
+    chosen = gr.CheckboxGroup([], elem_id="ways", show_label=False)
+    lacks = gr.HTML(elem_id="ways-lacking")
+    gr.Markdown(
+        "### Your own soft tokens\nThe model stays as it is. A few tokens are taught from your likes alone, every "
+        "fifth of them held out, and kept only if they do better on those."
+    )
+    with gr.Row(elem_classes="keys"):
+        start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
+        stop = gr.Button("Stop", elem_id="fit-stop")
+    note = gr.HTML(elem_id="fit-note")
+    plot = gr.Plot(elem_id="fit-plot", show_label=False, visible=False)
+    stopping = Event()
+
+    @in_words
+    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str]:
+        told = studio.ways(session_of(studio, request))
+        choices = [(way.title, way.arm) for way in told]
+        return gr.CheckboxGroup(choices, value=[way.arm for way in told if way.chosen]), words.ways(told)
+
+    @in_words
+    def choose(arms: list[str], request: gr.Request) -> None:
+        studio.choose(session_of(studio, request), arms)
+
+    def fit(request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
+        stopping.clear()
+        try:
+            for now in studio.fit(session_of(studio, request), stopping.is_set):
+                yield words.fitting(now), gr.Plot(curve(now), visible=True)
+        except TROUBLE as error:
+            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+
+    opened.select(ways, None, [chosen, lacks], queue=False, api_visibility="private", show_progress="hidden")
+    chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
+    fitted = start.click(fit, None, [note, plot], api_visibility="private", show_progress="hidden")
+    fitted.then(ways, None, [chosen, lacks], api_visibility="private", show_progress="hidden")
+    stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
+
+
+def curve(now: Fitting) -> go.Figure:
+    """Loss a step, and on held-out likes."""
+    figure = go.Figure()
+    for name, place in (("loss", 1), ("held-out likes", 2)):
+        points = [(row[0], row[place]) for row in now.curve if row[place] == row[place]]  # not nan
+        x, y = [step for step, _ in points], [value for _, value in points]
+        figure.add_scatter(x=x, y=y, name=name, mode="lines+markers" if place == 2 else "lines")
+    figure.update_layout(xaxis_title="step", yaxis_title="log-loss a token", height=320, margin_l=10, margin_t=20)
+    return figure

@@ -1,0 +1,130 @@
+"""Which ways take part is the person's choice, the floor's never; a fit is kept only if it is better."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.learning import facts_of, state_of, state_path
+from engine.methods import ARMS, arm_id
+from engine.methods.e2p import E2P
+from engine.methods.fitted import Fitted
+from engine.methods.history import History
+from engine.state import save
+from engine.train import Recipe
+from studies import session
+from studies.pairs import FLOOR, OPENING, lacking, make_pairs
+from studies.session import ME, Studio
+from studies.store import Refused, Store
+from tests.studies.test_pairs import Talker, likes, one_thread, person  # noqa: F401 - a fixture for every test here
+
+E2P_ARM, FITTED, HISTORY = arm_id(E2P()), arm_id(Fitted()), arm_id(History())
+
+
+@pytest.fixture
+def studio(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """A room whose worker does not run: what the verbs do is all that happens."""
+    monkeypatch.setattr(session, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
+    room = Studio(Store(tmp_path), Talker(tiny))
+    likes(room.store, 7)
+    room.enter("a")
+    room.worker._person()
+    return room
+
+
+def teach(studio: Studio, method=None) -> None:
+    """A state as a population would have left it."""
+    method = method or E2P()
+    vectors = np.random.default_rng(0).normal(size=(50, 384)).astype(np.float32)
+    save(state_path(studio.lm, method, studio.folder, ME), method.born(studio.lm, vectors), facts_of(studio.lm, method))
+
+
+def chosen(studio: Studio) -> set[str]:
+    return {way.arm for way in studio.ways("a") if way.chosen}
+
+
+def test_the_opening_takes_part_until_somebody_chooses_and_the_floor_always(studio):
+    assert [way.arm for way in studio.ways("a")] == list(ARMS)
+    assert chosen(studio) == set(OPENING)
+    studio.choose("a", [HISTORY])
+    assert chosen(studio) == {*FLOOR, HISTORY}
+    studio.choose("a", [])
+    assert chosen(studio) == set(FLOOR)
+    assert Studio(Store(studio.folder), studio.lm).store.selected(ME) == [], "a choice outlives a restart"
+
+
+def test_only_what_takes_part_is_written(studio):
+    studio.choose("a", [HISTORY])
+    make_pairs(studio.store, studio.lm, person(studio.store), 6)
+    arms = {row["arm"] for row in studio.store.db.rows("select arm from candidate")}
+    assert arms == {*FLOOR, HISTORY}
+    with pytest.raises(Refused, match="is not known here"):
+        studio.choose("a", ["no-such-arm"])
+    assert chosen(studio) == {*FLOOR, HISTORY}
+
+
+def test_a_taught_way_writes_and_its_texts_name_what_it_had_learned(studio):
+    studio.choose("a", [E2P_ARM])
+    assert "has learned nothing yet" in next(way.lacks for way in studio.ways("a") if way.arm == E2P_ARM)
+    teach(studio)
+    way = next(way for way in studio.ways("a") if way.arm == E2P_ARM)
+    assert way.lacks == ""
+    make_pairs(studio.store, studio.lm, person(studio.store), 6)
+    states = {row["arm"]: row["state"] for row in studio.store.db.rows("select arm, state from candidate")}
+    assert states.keys() == {*FLOOR, E2P_ARM}
+    assert way.note == f"learned ({states[E2P_ARM][:6]})"
+    assert all(states[arm] == "" for arm in FLOOR)
+
+
+def test_a_damaged_state_takes_its_arm_out_in_words_and_pairs_go_on(studio):
+    teach(studio)
+    studio.choose("a", [E2P_ARM, HISTORY])
+    state_path(studio.lm, E2P(), studio.folder, ME).write_bytes(b"nothing")
+    assert "learn it anew" in lacking(studio.store, studio.lm, studio.worker.profile)[E2P_ARM]
+    assert make_pairs(studio.store, studio.lm, person(studio.store), 4) > 0
+
+
+def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(studio):
+    with pytest.raises(Refused, match="nothing to go on from"):
+        next(studio.fit("a", lambda: False))
+    teach(studio)
+    assert "fit it on the Train page" in next(way.lacks for way in studio.ways("a") if way.arm == FITTED)
+    *steps, end = studio.fit("a", lambda: False)
+    assert [now.step for now in steps] == list(range(1, 9))
+    assert all(now.ended == "" and now.steps == 8 for now in steps)
+    assert end.after < end.before
+    assert "kept" in end.ended
+    assert len(end.curve) == 9
+    assert next(way.lacks for way in studio.ways("a") if way.arm == FITTED) == ""
+    shared, own = (state_of(studio.lm, method, studio.folder, ME) for method in (E2P(), Fitted()))
+    assert any(not np.allclose(shared[name], own[name]) for name in shared)
+    assert state_path(studio.lm, Fitted(), studio.folder, ME).with_suffix(".csv").exists()
+
+
+def test_a_fit_that_is_no_better_is_not_kept(studio, monkeypatch):
+    teach(studio)
+    monkeypatch.setattr(session, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
+    *_, end = studio.fit("a", lambda: False)
+    assert "not kept" in end.ended
+    assert state_of(studio.lm, Fitted(), studio.folder, ME) is None
+
+
+def test_a_fit_can_be_stopped_and_two_at_once_cannot_be(studio):
+    teach(studio)
+    go, first_step = threading.Event(), iter([False])
+    first = studio.fit("a", lambda: next(first_step, True) and go.wait(30))  # its second step waits to be stopped
+    assert next(first).step == 1
+    with pytest.raises(Refused, match="under way"):
+        next(studio.fit("a", lambda: False))
+    go.set()
+    *_, end = first
+    assert end.ended.startswith("stopped")
+
+
+def test_a_fit_without_likes_ends_in_a_sentence(tmp_path, tiny, monkeypatch):
+    room = Studio(Store(tmp_path / "other"), Talker(tiny))
+    room.enter("a")
+    teach(room)
+    with pytest.raises(Refused, match="at least two likes"):
+        list(room.fit("a", lambda: False))
