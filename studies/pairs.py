@@ -84,7 +84,8 @@ def title(arm: str) -> str:
     method = ARMS.get(arm)
     if method is None:
         return f"{arm}, a setting of an earlier version"
-    told = [f"{f.name} {getattr(method, f.name)}" for f in fields(method) if getattr(method, f.name) != f.default]
+    other = {f.name: getattr(method, f.name) for f in fields(method) if getattr(method, f.name) != f.default}
+    told = [name if value is True else f"{name} {value}" for name, value in other.items()]
     told = [text for text in told if "(" not in text]  # nested settings are the same for every arm of today
     return f"{method.title} ({', '.join(told)})" if told else method.title
 
