@@ -116,6 +116,8 @@ def learn(
     judged = examples(held_out, 1, recipe.seed)
     judged = [judged[i] for i in dice.permutation(len(judged))]
     half = min(CONTROL, len(judged) // 2)
+    if half < 2:
+        raise TrainError(f"{len(judged)} people are held out: give four at least, two stop the training, two judge it")
     stop, judged = judged[:half], judged[half : 2 * half]  # one set stops the training, the other judges it
     vectors = np.concatenate([profile.vectors for profile in people])
     born = method.born(lm, vectors[dice.permutation(len(vectors))[:CALIBRATION]])
