@@ -1,71 +1,25 @@
-"""models: which fit here; learn: teach a method on a population; fit: go on for one person; generate: write."""
+"""python -m engine models | learn | fit | generate."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
-from pathlib import Path
+from dataclasses import asdict
 
-from collectors.item import CollectError, read_reactions
-from engine.backbone import Backbone, BackboneError
 from engine.catalog import ROWS, TOKENS, Estimate, estimates
-from engine.decode import decode
-from engine.learning import fit, keep, learn, learns, missing, state_of, state_path
-from engine.methods import ARMS, METHODS, Ask
-from engine.methods.base import Method
-from engine.methods.fitted import Fitted
-from engine.population import people, sha256
-from engine.profile import Profile, build
-from engine.state import StateError
-from engine.summary import summarize
-from engine.train import Progress, Recipe, TrainError
-from engine.weights import WeightsError
-
-TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-    except TROUBLE as error:
-        print(error, file=sys.stderr)
-        return 2
-    return code
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["models"]:  # at once: nothing that loads models is imported for it
+        return _models(_models_parser().parse_args(given[1:]))
+    from engine import commands
+
+    return commands.main(given)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="models|learn|fit|generate")
-    running = argparse.ArgumentParser(add_help=False)
-    running.add_argument("--model", help="as in app.py")
-    running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
-    recipe = argparse.ArgumentParser(add_help=False)
-    for field in fields(Recipe):
-        kind = float if field.name == "seconds" else type(field.default)
-        recipe.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
-    learning = commands.add_parser("learn", parents=[running, recipe], help="teach methods on a population")
-    learning.add_argument("methods", nargs="+", metavar="METHOD", help=f"arm ids, or of {', '.join(METHODS)}")
-    learning.add_argument("--population", type=Path, required=True, help="a reactions file of many people")
-    learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
-    learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
-    learning.set_defaults(command=_learn)
-    fitting = commands.add_parser("fit", parents=[running, recipe], help="go on with one person's likes alone")
-    fitting.add_argument("methods", nargs="+", metavar="METHOD")
-    fitting.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
-    fitting.add_argument("--data-dir", type=Path, default=Path("palate-data"))
-    fitting.set_defaults(command=_fit)
-    writing = commands.add_parser("generate", parents=[running], help="write for one person, all methods in one batch")
-    writing.add_argument("--profile", type=Path, required=True)
-    writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
-    writing.add_argument("--topic", default="anything")
-    writing.add_argument("--n", type=int, default=1)
-    writing.add_argument("--seed", type=int, default=0)
-    writing.add_argument("--data-dir", type=Path, default=Path("palate-data"))
-    writing.add_argument("--json", action="store_true", help="one line of JSON a text")
-    writing.set_defaults(command=_generate)
-    models = commands.add_parser("models", help="known chat models and the memory they need here")
+def _models_parser() -> argparse.ArgumentParser:
+    models = argparse.ArgumentParser(prog="python -m engine models", description="which chat models fit here")
     models.add_argument(
         "--quantize",
         choices=["auto", "none", "int8", "nf4"],
@@ -73,88 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         help="reckon with these weights, as app.py would load them (default: %(default)s)",
     )
     models.add_argument("--json", action="store_true", help="print one line of JSON, sizes in bytes")
-    models.set_defaults(command=_models)
-    return parser
-
-
-def _named(names: Sequence[str]) -> dict[str, Method]:
-    """Arms by id or by method name; "all" is all of them."""
-    found = {a: m for a, m in ARMS.items() if {"all", a, m.name} & set(names)}
-    unknown = [name for name in names if name != "all" and not {a for a, m in found.items() if name in (a, m.name)}]
-    if unknown:
-        raise TrainError(f"{unknown[0]} is no method: use {', '.join(METHODS)}, or one of the arms {', '.join(ARMS)}")
-    return found
-
-
-def _recipe(options: argparse.Namespace) -> Recipe:
-    return Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
-
-
-def _told(progress: Progress) -> None:
-    if progress.held_out is not None:
-        print(
-            f"  step {progress.step}/{progress.steps}: loss {progress.loss:.3f}, held-out {progress.held_out:.4f}, "
-            f"{progress.seconds_left / 60:.1f} min left",
-            flush=True,
-        )
-
-
-def _learn(options: argparse.Namespace) -> int:
-    lm, recipe = Backbone.load(options.model, options.quantize), _recipe(options)
-    population = people(options.population)
-    others = people(options.held_out) if options.held_out else population[::10]
-    population = population if options.held_out else [p for i, p in enumerate(population) if i % 10]
-    for arm, method in _named(options.methods).items():
-        if not learns(method) or method.learned_as is not method or method.personal:
-            continue
-        print(arm, flush=True)
-        path = state_path(lm, method, options.out, "")
-        checkpoint = path.with_suffix(".checkpoint")
-        out, report = learn(lm, method, population, others, recipe, checkpoint=checkpoint, on_progress=_told)
-        report |= {"population": sha256(options.population)}
-        keep(path, lm, method, out, recipe, report)
-        print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
-    return 0
-
-
-def _person(path: Path) -> Profile:
-    (user, reactions), *others = read_reactions(path)
-    if others:
-        raise CollectError(f"{path} holds {len(others) + 1} people: give a file of one.")
-    return build(user, [(item, signal) for item, signal in reactions if signal])
-
-
-def _fit(options: argparse.Namespace) -> int:
-    lm, recipe, profile = Backbone.load(options.model, options.quantize), _recipe(options), _person(options.profile)
-    for arm, method in _named(options.methods).items():
-        if not isinstance(method, Fitted):
-            raise TrainError(f"{arm} is not fitted to one person: use fitted")
-        shared = state_of(lm, method.inner, options.data_dir, profile.user)
-        if not shared:
-            raise TrainError(f"{arm} goes on from what a population taught, and there is nothing yet for {lm.name}")
-        out = fit(lm, method, profile, shared, recipe, on_progress=_told)
-        path = state_path(lm, method, options.data_dir, profile.user)
-        keep(path, lm, method, out, recipe, {"profile": profile.digest})
-        print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}")
-    return 0
-
-
-def _generate(options: argparse.Namespace) -> int:
-    lm, profile = Backbone.load(options.model, options.quantize), _person(options.profile)
-    profile = replace(profile, summary=summarize(lm, profile))
-    ask = Ask(payload=options.topic, n=options.n, seed=options.seed)
-    told = {}
-    for arm, method in _named(options.methods).items():
-        if why := missing(lm, method, options.data_dir, profile):
-            print(f"{arm}: {why}", file=sys.stderr)
-        else:
-            state = state_of(lm, method, options.data_dir, profile.user) or {}
-            told[arm] = method.condition(lm, profile, state, ask), ask
-    for arm, texts in zip(told, decode(lm, list(told.values())), strict=True):
-        for n, text in enumerate(texts):
-            row = {"arm": arm, "n": n, "text": text.text, "tokens": len(text.token_ids), "finish": text.finish}
-            print(json.dumps(row) if options.json else f"[{arm}] {text.text}")
-    return 0
+    return models
 
 
 def _models(options: argparse.Namespace) -> int:

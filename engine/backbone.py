@@ -295,4 +295,5 @@ def _named(inputs: Tensor) -> dict[str, Tensor]:
 
 def _weight_bytes(weights: Weights) -> int:
     """Bytes of the weight files: an upper bound of what bfloat16 needs unless they are already quantised."""
-    return sum(p.stat().st_size for p in weights.folder.iterdir() if p.suffix in {".safetensors", ".bin"})
+    files = [p for pattern in ("model*.safetensors", "pytorch_model*.bin") for p in weights.folder.glob(pattern)]
+    return sum(path.stat().st_size for path in files)

