@@ -16,6 +16,7 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
+from engine.packing import pack
 from engine.patches import Site
 from engine.weights import Weights, find
 
@@ -128,7 +129,10 @@ class Backbone:
                 f"{weights.name} cannot be loaded, {len(info['missing_keys'])} of its weights are missing "
                 f"({min(info['missing_keys'])}, ...): fetch its files again, or choose another with --model"
             )
-        return cls(loaded, tokenizer, weights.name, how)
+        lm = cls(loaded, tokenizer, weights.name, how)
+        if how.device == "cpu" and how.quantization == "none":
+            pack(lm.model)
+        return lm
 
     @property
     def device(self) -> torch.device:

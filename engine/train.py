@@ -119,7 +119,7 @@ def _hidden_at_targets(lm: Backbone, prompts: Sequence[Prompt], targets: Sequenc
     return torch.cat(parts).contiguous()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def evaluate(lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe) -> float:
     """Mean log-loss a target token over all examples."""
     total = count = 0.0
