@@ -41,6 +41,7 @@ class Profile:
     signals: tuple[Signal, ...] = ()
     topics: tuple[Topic, ...] = ()
     summary: str = ""
+    summary_evidence: tuple[str, ...] = ()  # ids of the likes that its writer named; () where it names none
     vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, encoder.WIDTH), np.float32))
     vector: NDArray[np.float32] = field(default_factory=lambda: np.zeros(encoder.WIDTH, np.float32))
     digest: str = ""

@@ -112,7 +112,9 @@ class Worker(threading.Thread):
         if digest([signal for _, signal in reactions]) != self.profile.digest:
             self.profile = build(self.rater, reactions)
         if self._summary:
-            self.profile = replace(self.profile, summary=self._summary["text"])
+            taste = json.loads(self._summary["taste"] or '{"topics": []}')
+            named = tuple(like for topic in taste["topics"] for like in topic["evidence"])
+            self.profile = replace(self.profile, summary=self._summary["text"], summary_evidence=named)
         return Person(self.profile, self._summary["id"] if self._summary else None, self.seed)
 
     def _summary_is_old(self, person: Person) -> bool:

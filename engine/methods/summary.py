@@ -23,5 +23,6 @@ class Summary(Method):
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
         request = f"{ask.instruction()} Make it something new that fits my taste."
         content = f"About my sense of humor: {profile.summary}\n\n{request}"
-        evidence = tuple(item.id for item in representatives(profile))
+        read = profile.summary_evidence or tuple(item.id for item in representatives(profile))
+        evidence = tuple(item.id for item in profile.liked if item.id in read)
         return Conditioning(({"role": "user", "content": content},), evidence=evidence)

@@ -238,6 +238,8 @@ def test_the_summary_stands_in_the_prompt_and_nothing_else_of_the_person(tiny, p
     assert ASK.instruction() in told.messages[0]["content"]
     assert not [item.text for item in profile.items if item.text in tiny.render(told.messages)]
     assert Summary().lacks(tiny, profile) is None
+    named = replace(profile, summary_evidence=("test:4", "test:1", "test:d0", "gone"))
+    assert Summary().condition(tiny, named, {}, ASK).evidence == ("test:1", "test:4"), "likes that still are likes"
     assert "summary" in Summary().lacks(tiny, replace(profile, summary=""))
 
 
