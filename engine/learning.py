@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from engine import encoder
 from engine.backbone import Backbone
@@ -51,10 +52,10 @@ def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | N
         return {}
     facts, own = facts_of(lm, method), state_path(lm, method, folder, user)
     if own.exists():
-        return _loaded(own, own.stat().st_mtime_ns, tuple(facts.items()))
+        return _loaded(own, own.stat().st_mtime_ns, tuple(facts.items()), lm.device)
     came = PRETRAINED / f"{facts['arm']}.safetensors"
     try:
-        return _loaded(came, came.stat().st_mtime_ns, tuple(facts.items())) if came.exists() else None
+        return _loaded(came, came.stat().st_mtime_ns, tuple(facts.items()), lm.device) if came.exists() else None
     except StateError:  # it is for the embedded model, and another one is in use
         return None
 
@@ -75,8 +76,8 @@ def _named(path: Path, _changed: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _loaded(path: Path, _changed: int, facts: tuple[tuple[str, str], ...]) -> State:
-    return load(path, dict(facts))
+def _loaded(path: Path, _changed: int, facts: tuple[tuple[str, str], ...], device: torch.device) -> State:
+    return {name: tensor.to(device) for name, tensor in load(path, dict(facts)).items()}
 
 
 def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str | None:
@@ -120,7 +121,8 @@ def learn(
         raise TrainError(f"{len(judged)} people are held out: give four at least, two stop the training, two judge it")
     stop, judged = judged[:half], judged[half : 2 * half]  # one set stops the training, the other judges it
     vectors = np.concatenate([profile.vectors for profile in people])
-    born = method.born(lm, vectors[dice.permutation(len(vectors))[:CALIBRATION]])
+    some = vectors[dice.permutation(len(vectors))[:CALIBRATION]]
+    born = {name: tensor.to(lm.device) for name, tensor in method.born(lm, some).items()}
     made = examples(people, per_person, recipe.seed)
     out = train(lm, says(lm, method), born, made, stop, recipe, checkpoint=checkpoint, on_progress=on_progress,
                 stopped=stopped)  # fmt: skip

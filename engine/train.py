@@ -95,8 +95,8 @@ def losses(lm: Backbone, say: Say, state: State, examples: Sequence[Example], lo
     with lm.lock, attached(lm.model, [conditioning.patches for conditioning in told]):
         hidden = _hidden_at_targets(lm, prompts, targets)  # (N, D)
     logps = token_logps(lm.head(hidden), torch.tensor([t for row in targets for t in row], device=lm.device))
-    counts = torch.tensor([len(row) for row in targets])
-    return torch.stack([-part.mean() for part in logps.split(counts.tolist())]), counts
+    counts = [len(row) for row in targets]
+    return torch.stack([-part.mean() for part in logps.split(counts)]), torch.tensor(counts, device=lm.device)
 
 
 def target_ids(lm: Backbone, example: Example, longest: int) -> tuple[int, ...]:
@@ -250,7 +250,7 @@ def _step(
     tokens, total = sum(sizes), 0.0
     for start in range(0, len(examples), recipe.batch):
         found, counts = losses(lm, say, live, by_length[start : start + recipe.batch], recipe.max_target_tokens)
-        loss = (found * counts.to(found.device)).sum() / tokens  # the same whatever the micro-batch
+        loss = (found * counts).sum() / tokens  # the same whatever the micro-batch
         loss.backward()
         total += float(loss.detach())
     if not np.isfinite(total):
