@@ -33,4 +33,4 @@ pretrain:       ## the states that the first run needs, from DATA; about 17 minu
 	$(PEOPLE) --out $(WORK)/heldout.jsonl --held-out --people 300 --jester-people 300
 	python -m engine learn e2p topics persoma cross_attention --population $(WORK)/train.jsonl \
 		--held-out $(WORK)/heldout.jsonl --out $(WORK) --steps 280 --evaluate-every 70 --seconds 1000
-	python -m engine.pretrained.ship $(WORK)
+	python -m engine.pretrained.ship $(WORK) --population $(WORK)/train.jsonl --held-out $(WORK)/heldout.jsonl

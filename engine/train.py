@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import get_cosine_schedule_with_warmup
 
@@ -119,15 +120,23 @@ def _hidden_at_targets(lm: Backbone, prompts: Sequence[Prompt], targets: Sequenc
     return torch.cat(parts).contiguous()
 
 
-@torch.inference_mode()
 def evaluate(lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe) -> float:
     """Mean log-loss a target token over all examples."""
-    total = count = 0.0
-    for start in range(0, len(examples), recipe.batch):
-        found, counts = losses(lm, say, state, examples[start : start + recipe.batch], recipe.max_target_tokens)
-        total += float((found * counts).sum())
-        count += float(counts.sum())
-    return total / count
+    found, counts = each(lm, say, state, examples, recipe)
+    return float((found * counts).sum() / counts.sum())
+
+
+@torch.inference_mode()
+def each(
+    lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean log-loss a target token of each example (N,), and how many target tokens it has (N,)."""
+    parts = [
+        losses(lm, say, state, examples[start : start + recipe.batch], recipe.max_target_tokens)
+        for start in range(0, len(examples), recipe.batch)
+    ]
+    found, counts = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    return found.astype(np.float64), counts
 
 
 def wrong_users(examples: Sequence[Example]) -> list[Example]:

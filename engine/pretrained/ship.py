@@ -1,6 +1,8 @@
 """python -m engine.pretrained.ship FOLDER: put the states learned there beside this file, as the first run needs them.
 
-Only what beats its wrong-user control is shipped, in bfloat16, with its provenance; the rest is told.
+Each is judged once more, on held-out people's likes that nobody learned from: only what does better with the right
+person's profile than with a wrong one's, beyond 1.96 standard errors, is shipped, in bfloat16, with its provenance; the
+rest is told.
 """
 
 import argparse
@@ -8,28 +10,46 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
-from engine.learning import PRETRAINED
+from collectors.item import read_reactions
+from engine.backbone import Backbone
+from engine.learning import CONTROL, PRETRAINED, control, unseen
+from engine.methods import ARMS
+from engine.population import examples, people
 from engine.state import load, save
+from engine.train import Recipe
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.pretrained.ship", description=__doc__)
     parser.add_argument("folder", type=Path)
-    for told in sorted(parser.parse_args().folder.rglob("*.json")):
+    parser.add_argument("--population", type=Path, required=True, help="what was learned from")
+    parser.add_argument("--held-out", type=Path, required=True, help="who judges")
+    options = parser.parse_args()
+    lm, others = Backbone.load(), people(options.held_out)
+    learned = {item.text for _, reactions in read_reactions(options.population) for item, _ in reactions}
+    judged = unseen(examples(others, 1, seed=1), learned)
+    judged = [judged[i] for i in np.random.default_rng(1).permutation(len(judged))[:CONTROL]]
+    vectors = np.concatenate([profile.vectors for profile in others])
+    for told in sorted(options.folder.rglob("*.json")):
         report = json.loads(told.read_text())
-        gain = report["wrong"] - report["right"]
-        better = gain > 0 and report["right"] < report["plain"]
-        print(f"{report['arm']}: {gain:+.4f} over the wrong user, {'shipped' if better else 'left out'}")
+        method, state = ARMS[report["arm"]], told.with_suffix(".safetensors")
+        with safe_open(state, framework="pt") as file:
+            facts = file.metadata()
+        born, taught = method.born(lm, vectors), load(state, facts)
+        report |= control(lm, method, born, taught, judged, Recipe(**report["recipe"]))
+        low = report["gain"] - 1.96 * report["gain_error"]
+        better = low > 0 and report["right"] < report["plain"]
+        found = " ".join(f"{name} {report[name]:.4f}" for name in ("plain", "born_right", "right", "wrong"))
+        gain = f"gain {report['gain']:+.4f} +- {1.96 * report['gain_error']:.4f}"
+        print(f"{report['arm']}: {found}, {gain}, {'shipped' if better else 'left out'}", flush=True)
         if better:
-            state = told.with_suffix(".safetensors")
-            with safe_open(state, framework="pt") as file:
-                facts = file.metadata()
             out = PRETRAINED / f"{report['arm']}.safetensors"
-            save(out, load(state, facts), facts, torch.bfloat16)
-            out.with_suffix(".json").write_text(told.read_text())
+            save(out, taught, facts, torch.bfloat16)
+            out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 
