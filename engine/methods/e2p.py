@@ -22,6 +22,7 @@ from engine.methods.parts import (
     liked_vectors,
     linear,
     linear_born,
+    needs_a_like,
     norm,
     norm_born,
     seeded,
@@ -43,7 +44,7 @@ class E2P(Method):
     dropout: float = 0.1
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        return None if profile.liked else "it needs at least one like"
+        return needs_a_like(profile)
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice = seeded(0)

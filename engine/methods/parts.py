@@ -56,6 +56,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = No
     return (scores.softmax(-1) @ split(v)).transpose(-2, -3).flatten(-2)
 
 
+def needs_a_like(profile: Profile) -> str | None:
+    """What a method lacks that reads likes."""
+    return None if profile.liked else "it needs at least one like"
+
+
 def liked_vectors(profile: Profile, lm: Backbone, most: int | None = None) -> Tensor:
     """(n, 384) of the liked items, oldest first; the latest `most`."""
     rows = [i for i, signal in enumerate(profile.signals) if signal.sign > 0]
