@@ -14,12 +14,12 @@ from engine.learning import fit, keep, learn, learns, missing, state_of, state_p
 from engine.methods import ARMS, METHODS, Ask
 from engine.methods.base import Method
 from engine.methods.fitted import Fitted
-from engine.population import people, sha256
+from engine.population import people
 from engine.profile import Profile, build
 from engine.state import StateError
 from engine.summary import summarize
 from engine.train import Progress, Recipe, TrainError
-from engine.weights import WeightsError
+from engine.weights import WeightsError, sha256
 
 TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError)
 

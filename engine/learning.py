@@ -1,6 +1,5 @@
 """From a population, or from one person, to a state: what the trainer is given, and what is kept of it."""
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -20,6 +19,7 @@ from engine.population import examples
 from engine.profile import Profile
 from engine.state import Facts, StateError, key, load, parameters, save
 from engine.train import Example, Progress, Recipe, Say, Trained, TrainError, each, train, write_curve, wrong_users
+from engine.weights import sha256
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 CONTROL = 160  # held-out examples by which a state is judged, right person and wrong
@@ -50,29 +50,33 @@ def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | N
     """
     if not learns(method):
         return {}
-    facts, own = facts_of(lm, method), state_path(lm, method, folder, user)
-    if own.exists():
-        return _loaded(own, own.stat().st_mtime_ns, tuple(facts.items()), lm.device)
-    came = PRETRAINED / f"{facts['arm']}.safetensors"
+    path = _file(lm, method, folder, user)
     try:
-        return _loaded(came, came.stat().st_mtime_ns, tuple(facts.items()), lm.device) if came.exists() else None
-    except StateError:  # it is for the embedded model, and another one is in use
-        return None
+        return _loaded(path, path.stat().st_mtime_ns, tuple(facts_of(lm, method).items()), lm.device) if path else None
+    except StateError:
+        if path and path.parent == PRETRAINED:  # it is for the embedded model, and another one is in use
+            return None
+        raise
 
 
 def state_name(lm: Backbone, method: Method, folder: Path, user: str) -> str:
     """Names what `method` would use now: 16 hex digits of the file's sha256, "" where it uses none."""
-    if not learns(method):
+    try:
+        path = _file(lm, method, folder, user) if state_of(lm, method, folder, user) else None
+    except StateError:  # it is not used; `missing` tells why
         return ""
+    return _named(path, path.stat().st_mtime_ns) if path else ""
+
+
+def _file(lm: Backbone, method: Method, folder: Path, user: str) -> Path | None:
+    """Where the state is that `method` would use: in the data folder, else among those that came with Palate."""
     own, came = state_path(lm, method, folder, user), PRETRAINED / f"{arm_id(method.learned_as)}.safetensors"
-    path = own if own.exists() else came
-    return _named(path, path.stat().st_mtime_ns) if path.exists() else ""
+    return next((path for path in (own, came) if path.exists()), None)
 
 
 @lru_cache(maxsize=64)
 def _named(path: Path, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(path)[:16]
 
 
 @lru_cache(maxsize=64)
@@ -168,9 +172,8 @@ def fit(
 ) -> Trained:
     """Go on from the shared state with one person's likes alone, every fifth held out; raises TrainError."""
     made = examples([profile], len(profile.liked), recipe.seed)
-    held_out = made[::5] if len(made) > 1 else []
-    rest = [example for i, example in enumerate(made) if i % 5] if len(made) > 1 else []
-    return train(lm, says(lm, method), shared, rest, held_out, recipe, on_progress=on_progress, stopped=stopped)
+    rest = [example for i, example in enumerate(made) if i % 5]
+    return train(lm, says(lm, method), shared, rest, made[::5], recipe, on_progress=on_progress, stopped=stopped)
 
 
 def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:

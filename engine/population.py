@@ -63,8 +63,3 @@ def _topic(text: str, count: Counter[str]) -> str | None:
     """The rarest word of the text that still stands in a few others."""
     words = [word for word in WORD.findall(text.lower()) if count[word] >= COMMON]
     return min(words, key=lambda word: (count[word], word), default=None)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -191,13 +191,14 @@ def _dequantise(folder: Path, out: Path) -> None:
     AutoTokenizer.from_pretrained(folder, gguf_file=GGUF).save_pretrained(out)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hex, without reading them all at once."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_manifest(folder: Path) -> None:
-    hashes = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    hashes = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     (folder / "palate.json").write_text(json.dumps(hashes, indent=1))
 
 
@@ -205,6 +206,6 @@ def _is_whole(folder: Path) -> bool:
     """Whether every file of the manifest is there unchanged (0.3 s for 270 MB)."""
     try:
         hashes = json.loads((folder / "palate.json").read_text())
-        return bool(hashes) and all(_sha256(folder / name) == digest for name, digest in hashes.items())
+        return bool(hashes) and all(sha256(folder / name) == digest for name, digest in hashes.items())
     except (OSError, ValueError):
         return False

@@ -5,6 +5,12 @@ from sqlite_utils.migrations import Migrations
 
 migrations = Migrations("palate")
 
+
+def _run(db: Database, statements: str) -> None:
+    for statement in statements.split(";"):
+        db.execute(statement)
+
+
 # `number` counts up by itself: which came last does not hang on a clock. Times are ISO 8601 in UTC; `ask`, `arms`
 # and `evidence` are JSON. What is derived (standings, states) has no column.
 FIRST = """
@@ -116,8 +122,7 @@ create table flag (
 
 @migrations()
 def m001_first(db: Database) -> None:
-    for statement in FIRST.split(";"):
-        db.execute(statement)
+    _run(db, FIRST)
 
 
 # Who wrote a summary: 'local', or the host that was asked; `taste` is its structured form, where it has one. What a
@@ -138,8 +143,7 @@ create table consent (
 
 @migrations()
 def m002_summary_by_an_api(db: Database) -> None:
-    for statement in SECOND.split(";"):
-        db.execute(statement)
+    _run(db, SECOND)
 
 
 # Which arms a person lets take part, as JSON; the latest row holds. `state` names what an arm had learned when it
@@ -157,5 +161,4 @@ create table selection (
 
 @migrations()
 def m003_selection_and_states(db: Database) -> None:
-    for statement in THIRD.split(";"):
-        db.execute(statement)
+    _run(db, THIRD)

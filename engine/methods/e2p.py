@@ -38,9 +38,8 @@ class E2P(Method):
 
     tokens: int = 1
     aware: bool = False  # of the request
-    sharpness: float = (
-        10.0  # of the softmax over likes; PPlug trains its encoder, ours is frozen and its cosines are flat
-    )
+    # of the softmax over likes: PPlug trains its encoder, ours is frozen and its cosines are flat
+    sharpness: float = 10.0
     dropout: float = 0.1
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from engine import encoder
@@ -55,9 +54,7 @@ class Topics(Method):
         evidence = tuple(profile.items[row].id for row in liked)
         return Conditioning(({"role": "user", "content": ask.instruction()},), prefix=prefix, evidence=evidence)
 
-    def _chosen(
-        self, profile: Profile, sign: int, most: int, state: dict[str, Tensor]
-    ) -> tuple[list[int], NDArray[np.float32]]:
+    def _chosen(self, profile: Profile, sign: int, most: int, state: State) -> tuple[list[int], NDArray[np.float32]]:
         """The item nearest each topic, and the topics (P, 384); or the latest posts themselves."""
         rows = np.array([i for i, signal in enumerate(profile.signals) if signal.sign == sign], int)
         if self.of == "posts":

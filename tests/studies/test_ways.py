@@ -46,6 +46,9 @@ def chosen(studio: Studio) -> set[str]:
 
 def test_the_opening_takes_part_until_somebody_chooses_and_the_floor_always(studio):
     assert [way.arm for way in studio.ways("a")] == list(ARMS)
+    assert {way.note for way in studio.ways("a")} == {""}, (
+        "what came for the embedded model is not what this one learned"
+    )
     assert chosen(studio) == set(OPENING)
     studio.choose("a", [HISTORY])
     assert chosen(studio) == {*FLOOR, HISTORY}
@@ -81,6 +84,8 @@ def test_a_damaged_state_takes_its_arm_out_in_words_and_pairs_go_on(studio):
     teach(studio)
     studio.choose("a", [E2P_ARM, HISTORY])
     state_path(studio.lm, E2P(), studio.folder, ME).write_bytes(b"nothing")
+    way = next(way for way in studio.ways("a") if way.arm == E2P_ARM)
+    assert ("learn it anew" in way.lacks, way.note) == (True, "")
     assert "learn it anew" in lacking(studio.store, studio.lm, studio.worker.profile)[E2P_ARM]
     assert make_pairs(studio.store, studio.lm, person(studio.store), 4) > 0
 
