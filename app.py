@@ -18,6 +18,9 @@ def flags() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
     parser.add_argument(
+        "--encoder", metavar="NAME", help="sentence encoder that sees your likes: hub id or folder (default: embedded)"
+    )
+    parser.add_argument(
         "--quantize",
         choices=["auto", "none", "int8", "nf4"],
         default="auto",
@@ -46,7 +49,9 @@ def main() -> int:
 
     try:
         check_port(chosen.host, chosen.port)
-        studio = Studio.open(chosen.data_dir, chosen.model, chosen.quantize, chosen.seed, chosen.summary_model)
+        studio = Studio.open(
+            chosen.data_dir, chosen.model, chosen.quantize, chosen.seed, chosen.summary_model, chosen.encoder
+        )
         if chosen.table:
             print(studio.import_table(chosen.table, chosen.column).sentences())
     except CannotStart as error:

@@ -1,6 +1,7 @@
-"""Train: which ways of writing take part, why some cannot, and teaching the model one's own soft tokens."""
+"""Train: which ways of writing take part, why some cannot, one's own soft tokens, and teaching a way of writing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 
 import gradio as gr
@@ -8,7 +9,8 @@ import plotly.graph_objects as go
 
 from demo import words
 from demo.visitor import in_words, session_of
-from studies.session import TROUBLE, Fitting, Studio
+from studies.session import TROUBLE, Studio
+from studies.teaching import Fitting
 
 
 def tab(studio: Studio, opened: gr.Tab) -> None:
@@ -22,7 +24,17 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     )
     with gr.Row(elem_classes="keys"):
         start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
-        stop = gr.Button("Stop", elem_id="fit-stop")
+    gr.Markdown(
+        "### Teach a way of writing\nFrom what many other people liked: a JSONL file as `python -m collectors convert` "
+        "writes it. Every tenth person is held out; it is kept only if it does better on those. Half an hour at most, "
+        "and after a break it goes on with the same file."
+    )
+    with gr.Row():
+        arm = gr.Dropdown(studio.teachable(), label="Way", elem_id="teach-arm")
+        crowd = gr.File(label="People's reactions", file_types=[".jsonl"], elem_id="teach-file", height=140)
+    with gr.Row(elem_classes="keys"):
+        teach = gr.Button("Teach it", elem_id="teach")
+        stop = gr.Button("Stop", elem_id="fit-stop", variant="stop")
     note = gr.HTML(elem_id="fit-note")
     plot = gr.Plot(elem_id="fit-plot", show_label=False, visible=False)
     stopping = Event()
@@ -38,17 +50,28 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         studio.choose(session_of(studio, request), arms)
 
     def fit(request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
+        yield from shown(lambda: studio.fit(session_of(studio, request), stopping.is_set))
+
+    def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
+        if not way or not file:
+            raise gr.Error("choose a way and a file first", title="Not done", duration=6, print_exception=False)
+        yield from shown(lambda: studio.teach(session_of(studio, request), way, Path(file), stopping.is_set))
+
+    def shown(begin: Callable[[], Iterator[Fitting]]) -> Iterator[tuple[str, gr.Plot]]:
         stopping.clear()
         try:
-            for now in studio.fit(session_of(studio, request), stopping.is_set):
-                yield words.fitting(now), gr.Plot(curve(now), visible=True)
+            for now in begin():
+                yield words.fitting(now), gr.Plot(curve(now), visible=bool(now.curve))
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
 
     opened.select(ways, None, [chosen, lacks], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
-    fitted = start.click(fit, None, [note, plot], api_visibility="private", show_progress="hidden")
-    fitted.then(ways, None, [chosen, lacks], api_visibility="private", show_progress="hidden")
+    for done in (
+        start.click(fit, None, [note, plot], api_visibility="private", show_progress="hidden"),
+        teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
+    ):
+        done.then(ways, None, [chosen, lacks], api_visibility="private", show_progress="hidden")
     stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
 

@@ -3,7 +3,8 @@
 import html
 from collections.abc import Sequence
 
-from studies.session import Card, Fitting, Reveal, Sending, Side, Taste, Way
+from studies.session import Card, Reveal, Sending, Side, Taste, Way
+from studies.teaching import Fitting
 
 LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
@@ -85,6 +86,8 @@ def fitting(now: Fitting) -> str:
     if now.ended:
         moved = f"{now.before:.3f} to {now.after:.3f}" if now.after < now.before else f"stays at {now.before:.3f}"
         return note(f"Loss on held-out likes: {moved}. {now.ended[0].upper()}{now.ended[1:]}.")
+    if not now.step:
+        return note("Reading.")
     return note(f"Step {now.step} of {now.steps}, about {now.seconds_left:.0f} s left.")
 
 

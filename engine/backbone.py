@@ -4,76 +4,34 @@ Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens
 """
 
 import hashlib
-import os
 import re
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import DynamicCache
 
 from engine.packing import pack
 from engine.patches import Site
+from engine.plan import Plan, Quantize, plan, short, spare_threads
 from engine.weights import Weights, find
 
-Quantize = Literal["auto", "none", "int8", "nf4"]
 Message = dict[str, str]
 
 # Tokens by which chat families end a turn; what of these a tokenizer knows, stops the decoder.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<eos>")
 PREFIX = "\ue0f0"  # marks where soft tokens stand; a private character, which imported texts are cleaned of
-HEADROOM = 1.3  # weights times this must fit in free memory: cache, activations and allocator slack
 
 
 class BackboneError(RuntimeError):
     """A model that cannot be used. The message is one sentence that says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Where and how precisely the model runs, and why, in words for the person who started it."""
-
-    device: str
-    dtype: torch.dtype
-    quantization: Literal["none", "int8", "nf4"]
-    reason: str
-
-
-def plan(quantize: Quantize = "auto", weight_bytes: int = 0) -> Plan:
-    """Choose device, dtype and quantization, here and nowhere else. `weight_bytes` counts bfloat16 weights."""
-    if torch.cuda.is_available():
-        free, _ = torch.cuda.mem_get_info()
-        sizes = f"weights need {weight_bytes / 1e9:.1f} GB in bfloat16, {free / 1e9:.1f} GB of GPU memory free"
-        if quantize == "auto":
-            fits = weight_bytes * HEADROOM <= free
-            return Plan("cuda", torch.bfloat16, "none" if fits else "nf4", f"GPU, {sizes}")
-        return Plan("cuda", torch.bfloat16, quantize, f"GPU, {quantize} was asked for, {sizes}")
-    # Only these make bfloat16 fast: without them a batch's prefill was measured at five times float32 (log 2026-11-21).
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    dtype = torch.bfloat16 if native else torch.float32
-    if quantize in ("int8", "nf4"):
-        return Plan(
-            "cpu", dtype, quantize, f"CPU, {quantize} was asked for: smaller, and slower than {_short(dtype)} here"
-        )
-    has = "has" if native else "has no"
-    return Plan("cpu", dtype, "none", f"CPU that {has} bfloat16 arithmetic, so {_short(dtype)}")
-
-
-def spare_threads() -> int:
-    """Threads for arithmetic: one core is left to the server and the browser.
-
-    Threads spin while they wait for each other. With one on every core, a single busy neighbour made a pair take
-    over 60 s instead of 5 on two cores; with one core left, it changes nothing (log 2026-11-21).
-    """
-    return max(1, (os.cpu_count() or 1) - 1)
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 class Backbone:
@@ -84,6 +42,7 @@ class Backbone:
         self.tokenizer = tokenizer
         self.name = name
         self.plan = how
+        self._read: tuple[tuple[int, ...], torch.dtype, DynamicCache] | None = None
         self.lock = threading.Lock()  # held for one decode call: no thread meets another's cache or hooks
         if not tokenizer.chat_template:
             raise BackboneError(f"{name} has no chat template: choose an instruct or chat model after --model")
@@ -153,7 +112,7 @@ class Backbone:
     def describe(self) -> str:
         """One line for the start and for the About page."""
         size = f"{self.model.num_parameters() / 1e6:.0f}M parameters"
-        kind = _short(self.plan.dtype) if self.plan.quantization == "none" else self.plan.quantization
+        kind = short(self.plan.dtype) if self.plan.quantization == "none" else self.plan.quantization
         return f"{self.name}, {size}, {kind} on {self.plan.device} ({self.plan.reason})"
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -255,22 +214,41 @@ class Backbone:
             **_named(inputs),
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         )
         logits: Tensor = out.logits[:, -1].float()  # (B, V)
         return logits
 
-    def hidden(self, inputs: Tensor) -> Tensor:
+    def hidden(self, inputs: Tensor, head: DynamicCache | None = None) -> Tensor:
         """Hidden states (B, T, D) after the last norm, for ids (B, T) or embeddings (B, T, D); differentiable.
 
-        Rows start at position 0; what pads them must stand on the right, where causal attention does not look.
+        Rows start where `head` ends, which they all go on from; what pads them must stand on the right, where causal
+        attention does not look.
         """
-        positions = torch.arange(inputs.shape[1], device=self.device).expand(inputs.shape[0], -1)  # (B, T)
-        out = self.model.get_decoder()(**_named(inputs), position_ids=positions, use_cache=False)
+        start = head.get_seq_length() if head else 0
+        rows, more = inputs.shape[:2]
+        positions = torch.arange(start, start + more, device=self.device).expand(rows, -1)  # (B, T)
+        with _attention_for_gradients(self.device):
+            out = self.model.get_decoder()(
+                **_named(inputs), position_ids=positions, cache=head, use_cache=head is not None
+            )
         hidden: Tensor = out.last_hidden_state
         return hidden
+
+    def read(self, ids: Sequence[int], rows: int) -> DynamicCache:
+        """Keys and values of tokens that `rows` rows begin with, computed once and remembered until others are asked
+        for; no gradient flows into them."""
+        dtype = self.model.dtype
+        if self._read is None or self._read[:2] != (tuple(ids), dtype):
+            cache, once = DynamicCache(config=self.model.config), torch.tensor([ids], device=self.device)  # (1, T)
+            with torch.inference_mode(False), torch.no_grad():  # as plain tensors: they stand in a backward pass too
+                self.model.get_decoder()(input_ids=once, cache=cache, use_cache=True)
+            self._read = tuple(ids), dtype, cache
+        cache = deepcopy(self._read[2])
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states (N, D) -> logits (N, V) in float32, for the N positions that are wanted: it is a dear layer."""
@@ -291,6 +269,22 @@ class Backbone:
             return "be-a-probe" in self.tokenizer.apply_chat_template(probe, tokenize=False)
         except TemplateError:
             return False
+
+
+@contextmanager
+def _attention_for_gradients(device: torch.device) -> Iterator[None]:
+    """On a CPU the fused attention's backward pass is slower than plain products: 19 ms a layer and not 5 for 16 rows
+    of 96 tokens. They stay in the model's dtype; by default torch would make them float32, and win nothing."""
+    if device.type != "cpu" or not torch.is_grad_enabled():
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # of all devices, whatever its name says
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def _named(inputs: Tensor) -> dict[str, Tensor]:

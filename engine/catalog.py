@@ -10,7 +10,8 @@ from typing import Literal
 import psutil
 import torch
 
-from engine.backbone import HEADROOM, Plan, Quantize, plan
+from engine import encoder
+from engine.plan import HEADROOM, Plan, Quantize, plan
 
 ROWS, TOKENS = 8, 1024  # of one decode: what the cache of keys and values is reckoned for
 # Beside weights and cache: activations of a long prompt, the libraries, the page and the sentence encoder. With the
@@ -36,6 +37,28 @@ class Known:
     gated: bool = False  # the hub asks for an account that has accepted the licence
     ready: bool = False  # 4-bit on the hub already, whatever --quantize says
 
+
+@dataclass(frozen=True, slots=True)
+class KnownEncoder:
+    """A sentence encoder for `--encoder`. `width` is that of its vectors; on the hub unless it is embedded."""
+
+    name: str
+    parameters: int
+    width: int
+    licence: str
+    good_for: str
+
+
+ENCODERS = (
+    KnownEncoder(encoder.EMBEDDED, 22_713_216, encoder.EMBEDDED_WIDTH, "apache-2.0", "embedded; English; the fastest"),
+    KnownEncoder("BAAI/bge-small-en-v1.5", 33_360_000, 384, "mit", "English"),
+    KnownEncoder("sentence-transformers/all-mpnet-base-v2", 109_486_464, 768, "apache-2.0", "English; finer"),
+    KnownEncoder("sentence-transformers/sentence-t5-base", 110_218_368, 768, "apache-2.0", "English; a T5 encoder"),
+    KnownEncoder("sentence-transformers/sentence-t5-large", 335_726_080, 768, "apache-2.0", "English; finer, slow"),
+    KnownEncoder(
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", 117_653_760, 384, "apache-2.0", "50 languages"
+    ),
+)
 
 Verdict = Literal["fits", "tight", "will not fit"]
 

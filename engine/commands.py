@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from collectors.item import CollectError, read_reactions
+from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
 from engine.learning import fit, keep, learn, learns, missing, state_of, state_path
@@ -21,12 +22,13 @@ from engine.summary import summarize
 from engine.train import Progress, Recipe, TrainError
 from engine.weights import WeightsError, sha256
 
-TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError)
+TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError, encoder.EncoderError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
+        encoder.use(options.encoder)
         code: int = options.command(options)
     except TROUBLE as error:
         print(error, file=sys.stderr)
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="models|learn|fit|generate")
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--model", help="as in app.py")
+    running.add_argument("--encoder", help="as in app.py")
     running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
     recipe = argparse.ArgumentParser(add_help=False)
     for field in fields(Recipe):

@@ -38,8 +38,9 @@ def people(path: Path) -> list[Profile]:
     return [profile for profile in profiles if len(profile.liked) >= LEAST_LIKES]
 
 
-def examples(profiles: Iterable[Profile], per_person: int, seed: int = 0) -> list[Example]:
-    """For each person up to `per_person` likes as targets, each with the profile that leaves it out.
+def examples(profiles: Iterable[Profile], per_person: int, seed: int = 0, most: float = float("inf")) -> list[Example]:
+    """For each person up to `per_person` likes as targets, each with the profile that leaves it out; no text is a
+    target more than `most` times: what everybody likes would be learned by heart.
 
     Every second request names a word of the target as its topic, as requests in the app do; the others leave it open,
     so that only the profile can tell what this person would like.
@@ -47,12 +48,14 @@ def examples(profiles: Iterable[Profile], per_person: int, seed: int = 0) -> lis
     profiles = list(profiles)
     texts = {item.text for profile in profiles for item in profile.items}
     count = Counter(word for text in texts for word in set(WORD.findall(text.lower())))
+    used: Counter[str] = Counter()
     made = []
     for profile in profiles:
         dice = random.Random(int(hashlib.sha256(f"{seed}|{profile.user}".encode()).hexdigest(), 16))
-        likes = [i for i, signal in enumerate(profile.signals) if signal.sign > 0]
+        likes = [i for i, s in enumerate(profile.signals) if s.sign > 0 and used[profile.items[i].text] < most]
         for turn, target in enumerate(dice.sample(likes, min(per_person, len(likes)))):
             text = profile.items[target].text
+            used[text] += 1
             rest = [i for i, item in enumerate(profile.items) if item.text != text]
             topic = _topic(text, count) if turn % 2 else None
             made.append(Example(narrowed(profile, rest), Ask(payload=topic or "anything"), text))

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from collectors.item import Item, Signal
 from engine import encoder
+from engine.topics import unrelated
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 MAX_SIGNALS = 2_000  # the latest count: encoding more takes minutes on two cores, and taste drifts
-TOPIC_DISTANCE = 0.8  # average cosine distance under which likes join; chosen on the sample feed, log 2026-11-21
 REPRESENTATIVES = 6
 EXAMPLES = 3  # items that stand for a topic
 LABEL_CANDIDATES, LABEL_WORDS = 15, 3
@@ -31,7 +31,7 @@ class Topic:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """`items`, `signals` and `vectors` (N, 384) are aligned, oldest first; `vector` (384,) is the likes' mean.
+    """`items`, `signals` and `vectors` (N, E) are aligned, oldest first; `vector` (E,) is the likes' mean.
 
     `digest` names the evidence: it covers signals and encoder, never the summary written from them.
     """
@@ -75,7 +75,7 @@ def build(
     reactions = reactions[-MAX_SIGNALS:]
     items = tuple(item for item, _ in reactions)
     signals = tuple(signal for _, signal in reactions)
-    vectors = encode([item.text for item in items])  # (N, 384)
+    vectors = encode([item.text for item in items])  # (N, E)
     liked = np.array([signal.sign > 0 for signal in signals], bool)
     likes = [item for item, like in zip(items, liked, strict=True) if like]
     mean = vectors[liked].mean(0) if liked.any() else np.zeros(encoder.WIDTH, np.float32)
@@ -120,7 +120,8 @@ def _topics(items: list[Item], vectors: NDArray[np.float32], encode: Encode) -> 
         return ()
     places = np.zeros(len(items), int)
     if len(items) > 1:
-        tree = AgglomerativeClustering(None, metric="cosine", linkage="average", distance_threshold=TOPIC_DISTANCE)
+        farthest = 1 - unrelated()
+        tree = AgglomerativeClustering(None, metric="cosine", linkage="average", distance_threshold=farthest)
         places = tree.fit_predict(vectors)
     members = [np.flatnonzero(places == c) for c in range(places.max() + 1)]
     centres = [vectors[rows].mean(0) for rows in members]

@@ -1,12 +1,42 @@
 """Topics as they come: leader clustering of item vectors, with a threshold that the encoder in use calibrates."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import encoder
+
 QUANTILE = 0.97  # of the similarity of random pairs: what only three pairs of a hundred reach is no accident
 PAIRS = 20_000
+UNRELATED_QUANTILE = 0.87  # of the texts below; with the embedded encoder a cosine of .2 (log 2026-11-21)
+UNRELATED = (
+    "My cat opens every door in the house except the one it wants opened.",
+    "The bank called to ask why I had so little; I asked them the same.",
+    "Our train left on time, so nobody was on it.",
+    "I planted tomatoes and grew a fence.",
+    "The dentist said I should floss, and I said he should listen.",
+    "Grandmother beat the chess computer by unplugging it.",
+    "It rained on the one day we washed the car.",
+    "My phone knows where I am and will not tell me why.",
+    "The orchestra tuned for an hour and then went home.",
+    "He ran a marathon once, by accident, behind a bus.",
+    "Our teacher marks in green now, because red felt like blood.",
+    "The mayor opened a bridge that leads to the next election.",
+    "I bought a desk from a box with four hundred screws and one regret.",
+    "The soup was cold, the waiter was warm, we left a tip for both.",
+    "A spider has moved into the shower and pays no rent.",
+    "The goalkeeper dived left, the ball went home.",
+    "My code works, and nobody knows who to blame.",
+    "The priest lost his place and we all got up early.",
+    "She dates a geologist; he takes her for granite.",
+    "The hotel had five stars, all of them visible through the roof.",
+    "Our baby sleeps in shifts, mostly ours.",
+    "The museum shows an empty frame, insured for millions.",
+    "I joined a gym to be near the vending machine.",
+    "The king's new clothes went straight to the dry cleaner.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +57,16 @@ def threshold(vectors: NDArray[np.float32], quantile: float = QUANTILE, seed: in
     a, b = dice.integers(len(vectors), size=(2, PAIRS))
     different = a != b
     return float(np.quantile((vectors[a[different]] * vectors[b[different]]).sum(1), quantile))
+
+
+def unrelated() -> float:
+    """The cosine that texts about different things seldom reach with the encoder in use."""
+    return _unrelated(encoder.NAME)
+
+
+@cache
+def _unrelated(_encoder: str) -> float:
+    return threshold(encoder.encode(UNRELATED), UNRELATED_QUANTILE)
 
 
 def leaders(vectors: NDArray[np.float32], least: float) -> list[Leader]:

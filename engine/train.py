@@ -8,8 +8,10 @@ are built for target positions only: the head is the dearest layer, and most pos
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ class Recipe:
     steps: int = 300
     batch: int = 4
     accumulate: int = 4
-    lr: float = 1e-3
+    lr: float = 3e-3
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -93,8 +95,9 @@ def losses(lm: Backbone, say: Say, state: State, examples: Sequence[Example], lo
     told = [say(example.profile, state, example.ask) for example in examples]
     prompts = [prompt(lm, conditioning) for conditioning in told]
     targets = [target_ids(lm, example, longest) for example in examples]
-    with lm.lock, attached(lm.model, [conditioning.patches for conditioning in told]):
-        hidden = _hidden_at_targets(lm, prompts, targets)  # (N, D)
+    patches = [conditioning.patches for conditioning in told]
+    with lm.lock, attached(lm.model, patches):
+        hidden = _hidden_at_targets(lm, prompts, targets, 0 if any(patches) else common(prompts))  # (N, D)
     logps = token_logps(lm.head(hidden), torch.tensor([t for row in targets for t in row], device=lm.device))
     counts = [len(row) for row in targets]
     return torch.stack([-part.mean() for part in logps.split(counts)]), torch.tensor(counts, device=lm.device)
@@ -106,15 +109,25 @@ def target_ids(lm: Backbone, example: Example, longest: int) -> tuple[int, ...]:
     return ids if len(ids) <= longest else ids[:longest]
 
 
-def _hidden_at_targets(lm: Backbone, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]]) -> Tensor:
+def common(prompts: Sequence[Prompt]) -> int:
+    """How many tokens all prompts begin with, before any soft token and before the last: nothing that is learned can
+    reach them, unless by a patch."""
+    heads = [given.ids[: -1 if given.prefix is None else given.at] for given in prompts]
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*heads, strict=False)))
+
+
+def _hidden_at_targets(
+    lm: Backbone, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]], shared: int
+) -> Tensor:
     """The hidden states from which the targets are predicted, (N, D), contiguous: the head copies its weight
-    otherwise. Rows are padded on the right, where causal attention does not look: no mask, and a faster kernel."""
+    otherwise. Rows are padded on the right, where causal attention does not look. Their first `shared` tokens are the
+    same in all and go through the model once, without a gradient: with a chat template, a third of a step."""
     rows = []
     for given, target in zip(prompts, targets, strict=True):
         answer = lm.embed(torch.tensor(target[:-1], dtype=torch.long, device=lm.device))  # nothing follows the last
-        rows.append(torch.cat([given.embedded(lm), answer]))
+        rows.append(torch.cat([given.embedded(lm)[shared:], answer]))
     inputs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, T, D)
-    hidden = lm.hidden(inputs)
+    hidden = lm.hidden(inputs, lm.read(prompts[0].ids[:shared], len(rows)) if shared else None)
     ends = [len(row) for row in rows]
     parts = [hidden[b, end - len(target) : end] for b, (end, target) in enumerate(zip(ends, targets, strict=True))]
     return torch.cat(parts).contiguous()
@@ -152,6 +165,17 @@ def wrong_users(examples: Sequence[Example]) -> list[Example]:
     return wrong
 
 
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except NotNumbers as error:
+        raise TrainError(DIVERGED) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainError("memory does not suffice for batches of this size: choose a smaller --batch") from error
+
+
+@_in_words()
 def train(
     lm: Backbone,
     say: Say,
@@ -175,25 +199,6 @@ def train(
         raise TrainError("this way of writing has nothing to learn")
     if not lm.head_is_all():
         raise TrainError(f"{lm.name} does something after its head that is not known here: choose another --model")
-    try:
-        return _train(lm, say, state, examples, held_out, recipe, checkpoint, on_progress, stopped)
-    except NotNumbers as error:
-        raise TrainError(DIVERGED) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainError(f"memory does not suffice for batches of {recipe.batch}: choose a smaller --batch") from error
-
-
-def _train(
-    lm: Backbone,
-    say: Say,
-    state: State,
-    examples: Sequence[Example],
-    held_out: Sequence[Example],
-    recipe: Recipe,
-    checkpoint: Path | None,
-    on_progress: Callable[[Progress], None],
-    stopped: Callable[[], bool],
-) -> Trained:
     started = time.monotonic()
     live = {name: t.detach().float().clone().to(lm.device).requires_grad_() for name, t in state.items()}
     optimizer = torch.optim.AdamW(live.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)

@@ -1,8 +1,6 @@
 """The verbs the page may call. What a verb returns before the vote has no field for a method."""
 
 import json
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,26 +9,25 @@ from pathlib import Path
 from collectors.item import CollectError, ImportReport
 from collectors.sample import Sample
 from collectors.table import ROLES, Table
-from engine.backbone import Backbone, BackboneError, Quantize
+from engine import encoder
+from engine.backbone import Backbone, BackboneError
 from engine.claude import Claude
-from engine.learning import fit, keep, state_name, state_of, state_path
+from engine.learning import state_name
 from engine.methods import ARMS
 from engine.methods.base import Ask
-from engine.methods.fitted import Fitted
-from engine.state import StateError
+from engine.plan import Quantize
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
-from engine.train import Progress, Recipe, Trained, TrainError
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
 from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
 from studies.store import HUMAN, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.teaching import Fitting, Teacher
 from studies.worker import Worker
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
-FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)  # a few minutes on two cores
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
     "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
@@ -117,19 +114,6 @@ class Way:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """How far a fit is, and what came of it: `ended` is "" while it runs; the curve is (step, loss, held-out loss)."""
-
-    step: int
-    steps: int
-    seconds_left: float
-    curve: tuple[tuple[int, float, float], ...]
-    before: float
-    after: float
-    ended: str
-
-
 class NotReady(RuntimeError):
     """No pair could be written in time. The message says what to do."""
 
@@ -148,8 +132,8 @@ class Studio:
         self.store, self.lm = store, lm
         store.add(ME, Sample())
         self.claude = claude
-        self._fitting = threading.Lock()
         self.worker = Worker(store, lm, ME, seed, claude)
+        self.teacher = Teacher(lm, self.folder, self.worker.poke)
 
     @classmethod
     def open(
@@ -159,16 +143,18 @@ class Studio:
         quantize: Quantize = "auto",
         seed: int = 0,
         summary_model: str = "",
+        sentence_encoder: str | None = None,
     ) -> "Studio":
-        """Open the data folder and load the model; raises CannotStart.
+        """Open the data folder and load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes.
         """
         try:
+            encoder.use(sentence_encoder)
             store = Store(data_dir)
             claude = Claude.from_environment(summary_model) if summary_model else None
             return cls(store, Backbone.load(model, quantize), seed, claude)
-        except (StoreError, WeightsError, BackboneError, CollectError) as error:
+        except (StoreError, WeightsError, BackboneError, CollectError, encoder.EncoderError) as error:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
@@ -323,49 +309,20 @@ class Studio:
         self.store.select(self.store.rater(session), arms)
         self.worker.poke()
 
+    def teachable(self) -> list[tuple[str, str]]:
+        """(title, arm) of the ways that learn from many people."""
+        return [(title(arm), arm) for arm in self.teacher.teachable()]
+
     def fit(self, session: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
-        """Teach the person's own soft tokens from their likes, in the caller's thread; yields now and then.
+        """Teach the person's own soft tokens from their likes; yields now and then. Raises Refused with the reason."""
+        self.store.rater(session)
+        return self.teacher.fit(self.worker.profile, stopped)
 
-        Pairs go on being written, more slowly. What was learned is used at once, and only if it is better on likes
-        that were held out. Raises Refused with the reason where it cannot be done; what was learned before stays.
-        """
-        rater = self.store.rater(session)
-        method = Fitted()
-        shared = state_of(self.lm, method.inner, self.folder, rater)
-        if not shared:
-            raise Refused(f"there is nothing to go on from for {self.lm.name}: teach e2p with python -m engine learn")
-        if not self._fitting.acquire(blocking=False):
-            raise Refused("a fit is under way already: wait, or stop it")
-        told: queue.Queue[Progress | Trained | Exception] = queue.Queue()
-
-        def work() -> None:
-            try:
-                told.put(fit(self.lm, method, self.worker.profile, shared, FIT, on_progress=told.put, stopped=stopped))
-            except Exception as error:  # it is told where the caller waits
-                told.put(error)
-            finally:
-                self._fitting.release()
-
-        threading.Thread(target=work, name="fit", daemon=True).start()
-        curve: list[tuple[int, float, float]] = []
-        while True:
-            news = told.get()
-            if isinstance(news, TrainError | StateError):
-                raise Refused(str(news)) from news
-            if isinstance(news, Exception):
-                raise news
-            if isinstance(news, Trained):
-                better = news.after < news.before
-                if better:
-                    path = state_path(self.lm, method, self.folder, rater)
-                    keep(path, self.lm, method, news, FIT, {"profile": self.worker.profile.digest})
-                    self.worker.poke()
-                ended = f"{news.ended}; {'kept' if better else 'no better on held-out likes, so not kept'}"
-                step = news.curve[-1][0]
-                yield Fitting(step, FIT.steps, 0.0, news.curve, news.before, news.after, ended)
-                return
-            curve.append((news.step, news.loss, float("nan") if news.held_out is None else news.held_out))
-            yield Fitting(news.step, news.steps, news.seconds_left, tuple(curve), 0.0, 0.0, "")
+    def teach(self, session: str, arm: str, population: Path, stopped: Callable[[], bool]) -> Iterator[Fitting]:
+        """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now
+        and then. Raises Refused with the reason."""
+        self.store.rater(session)
+        return self.teacher.teach(arm, population, stopped)
 
     # ---- what may leave this machine
 
@@ -393,4 +350,4 @@ class Studio:
         return self.store.db.folder.resolve()
 
     def engine_line(self) -> str:
-        return self.lm.describe()
+        return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"

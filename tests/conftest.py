@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from collectors.item import Item, Signal
-from engine.backbone import Backbone, Plan, spare_threads
+from engine.backbone import Backbone
+from engine.plan import Plan, spare_threads
 from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
 

@@ -86,6 +86,13 @@ def test_a_hub_model_without_a_network(start, monkeypatch: pytest.MonkeyPatch, t
     assert "--model" in said
 
 
+def test_a_folder_that_is_no_sentence_encoder(start, tiny_folder: Path) -> None:
+    code, said = start("--encoder", str(tiny_folder))
+    assert code == 2
+    assert "modules.json" in said
+    assert "--encoder" in said
+
+
 def test_a_damaged_model(start, tiny_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_folder, tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine import encoder
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import attend, liked_vectors, linear, linear_born, needs_a_like, norm, norm_born, seeded
@@ -26,7 +25,7 @@ from engine.profile import Profile
 
 @dataclass(frozen=True, eq=False)
 class GatedBlock(Patch):
-    """One block for n rows: their `memory` (n, M, 384), where it is real `mask` (n, 1, M), and the block's weights."""
+    """One block for n rows: their `memory` (n, M, E), where it is real `mask` (n, 1, M), and the block's weights."""
 
     memory: Tensor
     mask: Tensor
@@ -37,7 +36,7 @@ class GatedBlock(Patch):
         return (type(self), *(id(tensor) for tensor in self.block.values()))
 
     def delta(self, x: Tensor, y: Tensor) -> Tensor:
-        seen = norm(self.block, "memory.norm", self.memory)  # (n, M, 384)
+        seen = norm(self.block, "memory.norm", self.memory)  # (n, M, E)
         q = linear(self.block, "q", norm(self.block, "norm", y))  # (n, T, W)
         k, v = linear(self.block, "k", seen), linear(self.block, "v", seen)  # (n, M, W)
         attended = linear(self.block, "o", attend(q, k, v, self.heads, self.mask))  # (n, T, D)
@@ -74,16 +73,16 @@ class CrossAttention(Method):
         dice, d, w = seeded(3), lm.width, self.inner
         state: State = {}
         for block in range(self.blocks):
-            made = norm_born("norm", d) | norm_born("memory.norm", encoder.WIDTH) | norm_born("ff.norm", d)
-            made |= linear_born("q", d, w, dice) | linear_born("k", encoder.WIDTH, w, dice)
-            made |= linear_born("v", encoder.WIDTH, w, dice) | linear_born("o", w, d, dice)
+            made = norm_born("norm", d) | norm_born("memory.norm", items.shape[1]) | norm_born("ff.norm", d)
+            made |= linear_born("q", d, w, dice) | linear_born("k", items.shape[1], w, dice)
+            made |= linear_born("v", items.shape[1], w, dice) | linear_born("o", w, d, dice)
             made |= linear_born("ff.up", d, d, dice) | linear_born("ff.down", d, d, dice)
             made |= {"gate.attention": torch.zeros(1), "gate.ff": torch.zeros(1)}
             state |= {f"{block}.{name}": tensor for name, tensor in made.items()}
         return state
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        memory = liked_vectors(profile, lm, self.items).unsqueeze(0)  # (1, M, 384)
+        memory = liked_vectors(profile, lm, self.items).unsqueeze(0)  # (1, M, E)
         mask = torch.ones(1, 1, memory.shape[1], dtype=torch.bool, device=lm.device)
         step = len(lm.layers) / self.blocks
         patches: dict[Site, tuple[Patch, ...]] = {}

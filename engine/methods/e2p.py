@@ -1,8 +1,8 @@
 """Embedding-to-prefix: the person's one vector becomes one or a few soft tokens (arXiv 2505.17051, section 3).
 
-384 -> Linear -> GELU -> LayerNorm -> dropout -> Linear -> P x D. With `aware` the vector is made for the request, as
-in PPlug (arXiv 2409.11901, section 3.3): likes weighted by a softmax of their closeness to the payload, and a learned
-instruction embedding beside the personal one.
+E -> Linear -> GELU -> LayerNorm -> dropout -> Linear -> P x D, E being the encoder's width. With `aware` the vector is
+made for the request, as in PPlug (arXiv 2409.11901, section 3.3): likes weighted by a softmax of their closeness to the
+payload, and a learned instruction embedding beside the personal one.
 """
 
 from dataclasses import dataclass
@@ -47,16 +47,16 @@ class E2P(Method):
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice = seeded(0)
-        hidden = (encoder.WIDTH + self.tokens * lm.width) // 2
-        state = linear_born("in", encoder.WIDTH, hidden, dice)
+        hidden = (items.shape[1] + self.tokens * lm.width) // 2
+        state = linear_born("in", items.shape[1], hidden, dice)
         state |= norm_born("norm", hidden)
         state |= linear_born("out", hidden, self.tokens * lm.width, dice)
         return state | ({"instruction": torch.randn(1, lm.width, generator=dice)} if self.aware else {})
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        likes = liked_vectors(profile, lm)  # (n, 384)
+        likes = liked_vectors(profile, lm)  # (n, E)
         if self.aware:
-            query = torch.from_numpy(encoder.encode([ask.payload])[0]).to(likes)  # (384,)
+            query = torch.from_numpy(encoder.encode([ask.payload])[0]).to(likes)  # (E,)
             person = (self.sharpness * likes @ query).softmax(0) @ likes
         else:
             person = likes.mean(0)

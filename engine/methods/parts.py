@@ -62,6 +62,6 @@ def needs_a_like(profile: Profile) -> str | None:
 
 
 def liked_vectors(profile: Profile, lm: Backbone, most: int | None = None) -> Tensor:
-    """(n, 384) of the liked items, oldest first; the latest `most`."""
+    """(n, E) of the liked items, oldest first; the latest `most`."""
     rows = [i for i, signal in enumerate(profile.signals) if signal.sign > 0]
     return torch.from_numpy(profile.vectors[rows[-most:] if most else rows]).to(lm.device)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine import encoder
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import (
@@ -50,7 +49,7 @@ class Persoma(Method):
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice, w = seeded(2), self.inner
-        state = linear_born("in", encoder.WIDTH, w if self.adapter == "perceiver" else 2 * w, dice)
+        state = linear_born("in", items.shape[1], w if self.adapter == "perceiver" else 2 * w, dice)
         if self.adapter == "mlp":
             return state | norm_born("norm", 2 * w) | linear_born("out", 2 * w, lm.width, dice)
         state |= {"latents": torch.randn(self.latents, w, generator=dice)} | norm_born("norm", w)

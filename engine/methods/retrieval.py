@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backbone import Backbone
-from engine.encoder import WIDTH, encode
+from engine.encoder import encode
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.history import History
 from engine.profile import Profile, narrowed
@@ -45,8 +45,9 @@ class Retrieval(Method):
             for i, (item, signal) in enumerate(zip(profile.items, profile.signals, strict=True))
             if signal.sign > 0 and item.text != ask.payload
         ]
-        index = faiss.IndexFlatIP(WIDTH)
-        index.add(profile.vectors[liked])  # (n_liked, 384)
+        vectors = profile.vectors[liked]  # (n_liked, E)
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
         _, found = index.search(encode([ask.payload]), min(self.k, len(liked)))  # (1, k)
         nearest_last = [liked[i] for i in reversed(found[0])]  # next to the request
         return self.inner.condition(lm, narrowed(profile, nearest_last), state, ask)

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from engine import encoder
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, needs_a_like, norm, norm_born, seeded
@@ -39,7 +38,7 @@ class Topics(Method):
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice = seeded(1)
-        state = linear_born("in", encoder.WIDTH, self.hidden, dice) | norm_born("norm", self.hidden)
+        state = linear_born("in", items.shape[1], self.hidden, dice) | norm_born("norm", self.hidden)
         state |= linear_born("out", self.hidden, lm.width, dice)
         state["disliked"] = torch.randn(self.hidden, generator=dice) * 0.02
         return state | {"threshold": torch.tensor(threshold(items))}
@@ -55,7 +54,7 @@ class Topics(Method):
         return Conditioning(({"role": "user", "content": ask.instruction()},), prefix=prefix, evidence=evidence)
 
     def _chosen(self, profile: Profile, sign: int, most: int, state: State) -> tuple[list[int], NDArray[np.float32]]:
-        """The item nearest each topic, and the topics (P, 384); or the latest posts themselves."""
+        """The item nearest each topic, and the topics (P, E); or the latest posts themselves."""
         rows = np.array([i for i, signal in enumerate(profile.signals) if signal.sign == sign], int)
         if self.of == "posts":
             return rows[-most:].tolist(), profile.vectors[rows[-most:]]

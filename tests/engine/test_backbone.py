@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from engine.backbone import HEADROOM, Backbone, BackboneError, plan
+from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
 from engine.methods.base import Ask, Conditioning
+from engine.plan import HEADROOM, plan
 
 HI = Conditioning(({"role": "user", "content": "Say hello."},))
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=4)

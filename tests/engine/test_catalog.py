@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, L
 
 import engine.catalog
 from engine.__main__ import main
-from engine.backbone import HEADROOM, Backbone, plan
-from engine.catalog import BESIDE, KNOWN, ROWS, TOKENS, Known, estimates
+from engine.backbone import Backbone
+from engine.catalog import BESIDE, ENCODERS, KNOWN, ROWS, TOKENS, Known, estimates
+from engine.plan import HEADROOM, plan
 
 ROOT = Path(engine.catalog.__file__).parents[1]
 BY_NAME = {model.name: model for model in KNOWN}
@@ -275,7 +276,8 @@ def test_the_table_tells_of_licences_and_gates(monkeypatch, capsys):
     machine(monkeypatch, free=24 * GB, bf16=False)
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line for line in lines if "/" in line.split(" ")[0]}
+    models = lines[: lines.index("")]
+    rows = {line.split()[0]: line for line in models if "/" in line.split(" ")[0]}
     assert list(rows) == [model.name for model in KNOWN]
     for model in KNOWN:
         assert f" {model.licence} {'*' if model.gated else ' '}" in rows[model.name]
@@ -283,7 +285,9 @@ def test_the_table_tells_of_licences_and_gates(monkeypatch, capsys):
         assert (" nf4 " if model.ready else " float32 ") in rows[model.name]
     assert " 135M " in rows["HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert " 1.0B " in rows["google/gemma-3-1b-it"]
-    assert "HF_TOKEN" in lines[-1]
+    assert any("HF_TOKEN" in line for line in lines)
+    told = {line.split()[0]: line for line in lines[len(models) :] if line}
+    assert all(f" {known.width} " in told[known.name] for known in ENCODERS)
 
 
 def test_the_command_needs_no_network_and_no_weights(tmp_path):

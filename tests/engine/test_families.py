@@ -18,7 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from engine.backbone import Backbone, Plan
+from engine.backbone import Backbone
 from engine.decode import decode
 from engine.learning import says
 from engine.methods import ARMS, METHODS
@@ -26,6 +26,7 @@ from engine.methods.base import Ask, Conditioning, Contrast
 from engine.methods.cross_attention import CrossAttention
 from engine.methods.e2p import E2P
 from engine.patches import LowRank
+from engine.plan import Plan
 from engine.prompt import prompt
 from engine.train import Example, Recipe, losses, train
 from engine.weights import cache_folder, embedded

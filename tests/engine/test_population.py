@@ -1,6 +1,8 @@
 """Examples of a population: a target never sits in its own profile."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +45,13 @@ def test_a_target_is_a_like_that_its_profile_does_not_hold(crowd):
         assert len(example.profile.items) == len(whole.items) - 1 == len(example.profile.vectors)
         assert (example.profile.vector == example.profile.vectors[: len(example.profile.liked)].mean(0)).all()
     assert len({(example.profile.user, example.target) for example in made}) == 10
+
+
+def test_a_text_that_many_like_is_a_target_only_so_often(crowd):
+    many = [replace(crowd[0], user=str(n)) for n in range(20)]
+    count = Counter(example.target for example in examples(many, 2, most=3))
+    assert len(count) == len({item.text for item in crowd[0].liked})
+    assert set(count.values()) == {3}
 
 
 def test_every_second_request_names_a_word_of_its_target(crowd):

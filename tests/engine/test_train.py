@@ -21,6 +21,7 @@ from engine.train import (
     Example,
     Recipe,
     TrainError,
+    common,
     evaluate,
     losses,
     target_ids,
@@ -100,6 +101,23 @@ def test_gradients_are_those_of_the_stock_loss(lm, two_tastes):
         assert torch.allclose(ours[name], tensor.grad, atol=1e-4 * float(tensor.grad.abs().max() + 1e-6)), name
 
 
+def test_what_all_rows_begin_with_is_read_once_and_changes_nothing(lm, two_tastes, monkeypatch):
+    """The tokens before the soft ones: the same loss and the same gradients as with every row read whole."""
+    method, found = E2P(dropout=0.0), {}
+    told = [prompt(lm, method.condition(lm, e.profile, born(lm, method), e.ask)) for e in two_tastes[:3]]
+    assert 10 < common(told) == told[0].at, "the template, up to the soft token"
+    assert common([prompt(lm, Conditioning(({"role": "user", "content": x},))) for x in ("a b", "a c")]) > common(told)
+    for whole in (False, True):
+        if whole:
+            monkeypatch.setattr("engine.train.common", lambda _: 0)
+        live = {name: tensor.requires_grad_() for name, tensor in born(lm, method).items()}
+        loss, _ = losses(lm, says(lm, method), live, two_tastes[:3], 24)
+        loss.sum().backward()
+        found[whole] = [loss.detach(), *(tensor.grad for tensor in live.values())]
+    for once, each in zip(found[False], found[True], strict=True):
+        assert torch.allclose(once, each, atol=1e-4 * float(each.abs().max()))
+
+
 def test_a_text_that_was_cut_does_not_end_its_turn_there(tiny, two_tastes):
     whole = target_ids(tiny, two_tastes[0], 100)
     assert whole[-1] in tiny.stop_ids
@@ -136,7 +154,8 @@ def test_learning_lowers_the_loss_for_the_right_person_and_not_for_a_wrong_one(t
     assert right < wrong - 0.1, "the profile of somebody else does worse"
 
 
-def test_at_birth_gated_blocks_are_the_plain_model_bit_for_bit_and_their_gates_can_move(lm, two_tastes):
+def test_at_birth_gated_blocks_are_the_plain_model_bit_for_bit_and_their_gates_can_move(lm, two_tastes, monkeypatch):
+    monkeypatch.setattr("engine.train.common", lambda _: 0)  # the plain rows are read whole, as patched ones are
     method = CrossAttention()
     live = {name: tensor.requires_grad_() for name, tensor in born(lm, method).items()}
     found, _ = losses(lm, says(lm, method), live, two_tastes[:2], 24)

@@ -1,11 +1,14 @@
 """Which ways take part is the person's choice, the floor's never; a fit is kept only if it is better."""
 
+import json
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from collectors.item import Item, Signal, read_reactions, write_reactions
 from engine.learning import facts_of, state_of, state_path
 from engine.methods import ARMS, arm_id
 from engine.methods.e2p import E2P
@@ -13,7 +16,7 @@ from engine.methods.fitted import Fitted
 from engine.methods.history import History
 from engine.state import save
 from engine.train import Recipe
-from studies import session
+from studies import teaching
 from studies.pairs import FLOOR, OPENING, lacking, make_pairs
 from studies.session import ME, Studio
 from studies.store import Refused, Store
@@ -25,7 +28,7 @@ E2P_ARM, FITTED, HISTORY = arm_id(E2P()), arm_id(Fitted()), arm_id(History())
 @pytest.fixture
 def studio(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> Studio:
     """A room whose worker does not run: what the verbs do is all that happens."""
-    monkeypatch.setattr(session, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
+    monkeypatch.setattr(teaching, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
     room = Studio(Store(tmp_path), Talker(tiny))
     likes(room.store, 7)
     room.enter("a")
@@ -96,7 +99,7 @@ def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(stud
     teach(studio)
     assert "fit it on the Train page" in next(way.lacks for way in studio.ways("a") if way.arm == FITTED)
     *steps, end = studio.fit("a", lambda: False)
-    assert [now.step for now in steps] == list(range(1, 9))
+    assert [now.step for now in steps] == list(range(9))
     assert all(now.ended == "" and now.steps == 8 for now in steps)
     assert end.after < end.before
     assert "kept" in end.ended
@@ -109,7 +112,7 @@ def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(stud
 
 def test_a_fit_that_is_no_better_is_not_kept(studio, monkeypatch):
     teach(studio)
-    monkeypatch.setattr(session, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
+    monkeypatch.setattr(teaching, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
     *_, end = studio.fit("a", lambda: False)
     assert "not kept" in end.ended
     assert state_of(studio.lm, Fitted(), studio.folder, ME) is None
@@ -119,8 +122,8 @@ def test_a_fit_can_be_stopped_and_two_at_once_cannot_be(studio):
     teach(studio)
     go, first_step = threading.Event(), iter([False])
     first = studio.fit("a", lambda: next(first_step, True) and go.wait(30))  # its second step waits to be stopped
-    assert next(first).step == 1
-    with pytest.raises(Refused, match="under way"):
+    assert [next(first).step, next(first).step] == [0, 1]
+    with pytest.raises(Refused, match="already"):
         next(studio.fit("a", lambda: False))
     go.set()
     *_, end = first
@@ -133,3 +136,67 @@ def test_a_fit_without_likes_ends_in_a_sentence(tmp_path, tiny, monkeypatch):
     teach(room)
     with pytest.raises(Refused, match="at least two likes"):
         list(room.fit("a", lambda: False))
+
+
+# ---- teaching on many people's reactions
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Path:
+    """Forty people, five likes each."""
+    people = []
+    for n in range(40):
+        items = [Item("made", f"{n}-{k}", "joke", f"Number {k} of user {n} left the house for good.") for k in range(5)]
+        people.append((f"user{n}", [(item, Signal(item.id, 1)) for item in items]))
+    write_reactions(tmp_path / "crowd.jsonl", people)
+    return tmp_path / "crowd.jsonl"
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = Recipe(steps=12, batch=4, accumulate=1, lr=3e-2, evaluate_every=4, max_target_tokens=16)
+    monkeypatch.setattr(teaching, "TEACH", quick)
+
+
+def test_what_learns_from_many_people_can_be_taught_from_the_page(studio):
+    arms = [arm for _, arm in studio.teachable()]
+    assert E2P_ARM in arms
+    assert not {HISTORY, FITTED} & set(arms)
+
+
+def test_a_way_that_is_taught_tells_what_it_is_worth_and_takes_part(studio, crowd, quickly):
+    assert "learned nothing yet" in next(way.lacks for way in studio.ways("a") if way.arm == E2P_ARM)
+    *steps, end = studio.teach("a", E2P_ARM, crowd, lambda: False)
+    assert [now.step for now in steps] == list(range(13))
+    assert end.after < end.before
+    assert "kept; a person's own profile saves" in end.ended
+    way = next(way for way in studio.ways("a") if way.arm == E2P_ARM)
+    assert (way.lacks, way.note[:7]) == ("", "learned")
+    told = json.loads(state_path(studio.lm, E2P(), studio.folder, "").with_suffix(".json").read_text())
+    assert (told["people"], told["arm"]) == (36, E2P_ARM)
+
+
+def test_teaching_refuses_in_words_and_what_was_learned_stays(studio, crowd, quickly, tmp_path):
+    list(studio.teach("a", E2P_ARM, crowd, lambda: False))
+    path = state_path(studio.lm, E2P(), studio.folder, "")
+    before = path.read_bytes()
+    (tmp_path / "bad.jsonl").write_text("not a line of JSON")
+    with pytest.raises(Refused, match=r"bad\.jsonl"):
+        list(studio.teach("a", E2P_ARM, tmp_path / "bad.jsonl", lambda: False))
+    with pytest.raises(Refused, match="choose one of the ways"):
+        studio.teach("a", HISTORY, crowd, lambda: False)
+    write_reactions(tmp_path / "few.jsonl", list(read_reactions(crowd))[:3])
+    with pytest.raises(Refused, match="held out"):
+        list(studio.teach("a", E2P_ARM, tmp_path / "few.jsonl", lambda: False))
+    assert path.read_bytes() == before
+
+
+def test_memory_that_does_not_suffice_ends_in_a_sentence_and_the_next_try_works(studio, crowd, quickly, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("engine.train.losses", full)
+        with pytest.raises(Refused, match="memory"):
+            list(studio.teach("a", E2P_ARM, crowd, lambda: False))
+    assert list(studio.teach("a", E2P_ARM, crowd, lambda: False))[-1].ended

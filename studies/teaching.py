@@ -1,0 +1,138 @@
+"""Teaching while the app runs: a fit to one person's likes, or a method taught on many people's, one at a time."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.item import CollectError
+from engine.backbone import Backbone
+from engine.learning import OnProgress, fit, keep, learn, learns, state_of, state_path
+from engine.methods import ARMS
+from engine.methods.base import Method
+from engine.methods.fitted import Fitted
+from engine.population import people
+from engine.profile import Profile
+from engine.state import StateError
+from engine.train import Progress, Recipe, Trained, TrainError
+from engine.weights import sha256
+from studies.store import Refused
+
+FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)  # a few minutes on two cores
+TEACH = Recipe(steps=300, lr=3e-3, evaluate_every=25, seconds=1800)
+HELD_OUT = 10  # every tenth person stops the training or judges it
+
+Stopped = Callable[[], bool]
+Curve = tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How far it is, and what came of it: `ended` is "" while it runs; the curve is (step, loss, held-out loss)."""
+
+    step: int
+    steps: int
+    seconds_left: float
+    curve: Curve = ()
+    before: float = 0.0
+    after: float = 0.0
+    ended: str = ""
+
+
+class Teacher:
+    """Teaches one thing at a time in a thread; pairs go on being written, more slowly.
+
+    What was learned is used at once, and only if it is better on what was held out. What was learned before stays.
+    """
+
+    def __init__(self, lm: Backbone, folder: Path, changed: Callable[[], None]) -> None:
+        self.lm, self.folder, self._changed = lm, folder, changed
+        self._busy = threading.Lock()
+
+    def teachable(self) -> list[str]:
+        """The arms that learn from many people."""
+        return [arm for arm, m in ARMS.items() if learns(m) and m.learned_as is m and not m.personal]
+
+    def fit(self, profile: Profile, stopped: Stopped) -> Iterator[Fitting]:
+        """The person's own soft tokens, from their likes alone; raises Refused with the reason where it cannot be."""
+        method = Fitted()
+        try:
+            shared = state_of(self.lm, method.inner, self.folder, profile.user)
+        except StateError as error:
+            raise Refused(str(error)) from error
+        if not shared:
+            raise Refused(f"there is nothing to go on from for {self.lm.name}: teach it soft tokens below first")
+
+        def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
+            out = fit(self.lm, method, profile, shared, FIT, on_progress=on_progress, stopped=stopped)
+            return out, {"profile": profile.digest}
+
+        return self._run(method, profile.user, FIT, work)
+
+    def teach(self, arm: str, population: Path, stopped: Stopped) -> Iterator[Fitting]:
+        """One of `teachable`, from a reactions file of many people. It resumes after a kill, with the same file.
+
+        Raises Refused with the reason where it cannot be.
+        """
+        if arm not in self.teachable():
+            raise Refused("choose one of the ways first")
+        method = ARMS[arm]
+        checkpoint = state_path(self.lm, method, self.folder, "").with_suffix(".checkpoint")
+
+        def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
+            crowd = people(population)
+            rest = [person for i, person in enumerate(crowd) if i % HELD_OUT]
+            out, report = learn(
+                self.lm, method, rest, crowd[::HELD_OUT], TEACH, checkpoint=checkpoint, on_progress=on_progress,
+                stopped=stopped,
+            )  # fmt: skip
+            return out, report | {"population": sha256(population)}
+
+        return self._run(method, "", TEACH, work)
+
+    def _run(
+        self,
+        method: Method,
+        user: str,
+        recipe: Recipe,
+        work: Callable[[OnProgress], tuple[Trained, dict[str, object]]],
+    ) -> Iterator[Fitting]:
+        if not self._busy.acquire(blocking=False):
+            raise Refused("something is being taught already: wait, or stop it")
+        told: queue.Queue[Progress | tuple[Trained, dict[str, object]] | Exception] = queue.Queue()
+
+        def run() -> None:
+            try:
+                told.put(work(told.put))
+            except Exception as error:  # it is told where the caller waits
+                told.put(error)
+            finally:
+                self._busy.release()
+
+        threading.Thread(target=run, name="teacher", daemon=True).start()
+        yield Fitting(0, recipe.steps, recipe.seconds)
+        curve: list[tuple[int, float, float]] = []
+        while True:
+            news = told.get()
+            if isinstance(news, TrainError | StateError | CollectError):
+                raise Refused(str(news)) from news
+            if isinstance(news, Exception):
+                raise news
+            if isinstance(news, Progress):
+                curve.append((news.step, news.loss, float("nan") if news.held_out is None else news.held_out))
+                yield Fitting(news.step, news.steps, news.seconds_left, tuple(curve))
+                continue
+            yield self._ended(method, user, recipe, *news)
+            return
+
+    def _ended(self, method: Method, user: str, recipe: Recipe, out: Trained, report: dict[str, object]) -> Fitting:
+        better = out.after < out.before
+        if better:
+            keep(state_path(self.lm, method, self.folder, user), self.lm, method, out, recipe, report)
+            self._changed()
+        ended = f"{out.ended}; {'kept' if better else 'no better on what was held out, so not kept'}"
+        if "gain" in report:  # with the profile of somebody else it should do worse
+            error = 1.96 * float(str(report["gain_error"]))
+            ended += f"; a person's own profile saves {report['gain']:.3f} (+- {error:.3f}) over somebody else's"
+        return Fitting(out.curve[-1][0], recipe.steps, 0.0, out.curve, out.before, out.after, ended)
