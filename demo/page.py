@@ -49,6 +49,7 @@ def check_port(host: str, port: int) -> None:
 
 def serve(studio: Studio, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.folder / "uploads")  # what is uploaded is deleted with all the rest
     page = build(studio).queue(max_size=64)
     script = (ASSETS / "palate.js").read_text(encoding="utf-8")
     address: str

@@ -30,7 +30,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         "and after a break it goes on with the same file."
     )
     with gr.Row():
-        arm = gr.Dropdown(studio.teachable(), label="Way", elem_id="teach-arm")
+        arm = gr.Dropdown([], label="Way", elem_id="teach-arm")
         crowd = gr.File(label="People's reactions", file_types=[".jsonl"], elem_id="teach-file", height=140)
     with gr.Row(elem_classes="keys"):
         teach = gr.Button("Teach it", elem_id="teach")
@@ -40,10 +40,10 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     stopping = Event()
 
     @in_words
-    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str]:
+    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown]:
         told = studio.ways(session_of(studio, request))
-        choices = [(way.title, way.arm) for way in told]
-        return gr.CheckboxGroup(choices, value=[way.arm for way in told if way.chosen]), words.ways(told)
+        ticked = gr.CheckboxGroup([(way.title, way.arm) for way in told], value=[way.arm for way in told if way.chosen])
+        return ticked, words.ways(told), gr.Dropdown([(way.title, way.arm) for way in told if way.teachable])
 
     @in_words
     def choose(arms: list[str], request: gr.Request) -> None:
@@ -65,13 +65,13 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
 
-    opened.select(ways, None, [chosen, lacks], queue=False, api_visibility="private", show_progress="hidden")
+    opened.select(ways, None, [chosen, lacks, arm], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
     for done in (
         start.click(fit, None, [note, plot], api_visibility="private", show_progress="hidden"),
         teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
     ):
-        done.then(ways, None, [chosen, lacks], api_visibility="private", show_progress="hidden")
+        done.then(ways, None, [chosen, lacks, arm], api_visibility="private", show_progress="hidden")
     stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
 

@@ -105,13 +105,15 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of writing on the Train page. `lacks` says why it cannot run, "" where it can; `note` what it learned."""
+    """One way of writing on the Train page. `lacks` says why it cannot run, "" where it can; `note` what it learned;
+    `teachable` whether it learns from many people."""
 
     arm: str
     title: str
     chosen: bool
     lacks: str
     note: str
+    teachable: bool
 
 
 class NotReady(RuntimeError):
@@ -294,11 +296,11 @@ class Studio:
         """Every way of writing: whether it takes part, why it cannot, and what it has learned."""
         rater, profile = self.store.rater(session), self.worker.profile
         chosen, missing = selected(self.store, rater), lacking(self.store, self.lm, profile)
-        told = []
+        told, can = [], self.teacher.teachable()
         for arm, method in ARMS.items():
             why = missing.get(arm, "")
             note = f"learned ({name[:6]})" if (name := state_name(self.lm, method, self.folder, rater)) else ""
-            told.append(Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note))
+            told.append(Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note, arm in can))
         return told
 
     def choose(self, session: str, arms: Sequence[str]) -> None:
@@ -308,10 +310,6 @@ class Studio:
             raise Refused(f"{min(unknown)} is not known here: reload the page")
         self.store.select(self.store.rater(session), arms)
         self.worker.poke()
-
-    def teachable(self) -> list[tuple[str, str]]:
-        """(title, arm) of the ways that learn from many people."""
-        return [(title(arm), arm) for arm in self.teacher.teachable()]
 
     def fit(self, session: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Teach the person's own soft tokens from their likes; yields now and then. Raises Refused with the reason."""

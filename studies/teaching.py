@@ -81,7 +81,10 @@ class Teacher:
         checkpoint = state_path(self.lm, method, self.folder, "").with_suffix(".checkpoint")
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
-            crowd = people(population)
+            try:
+                crowd = people(population)
+            except CollectError as error:  # by the name the person knows
+                raise CollectError(str(error).replace(str(population), population.name)) from error
             rest = [person for i, person in enumerate(crowd) if i % HELD_OUT]
             out, report = learn(
                 self.lm, method, rest, crowd[::HELD_OUT], TEACH, checkpoint=checkpoint, on_progress=on_progress,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from collectors.item import Item, Signal, write_reactions
 from studies.benchmarks.app_process import AppProcess
 from tests.names import names_in, names_in_sight
 
@@ -144,6 +145,45 @@ def test_the_walk(chromium, tmp_path: Path) -> None:
         app.end()
     assert errors == []
     assert strangers == []
+    assert "Traceback" not in app.said()
+
+
+def test_a_way_is_taught_from_the_page(chromium, tiny_folder: Path, tmp_path: Path) -> None:
+    people = []
+    for n in range(40):
+        items = [Item("made", f"{n}-{k}", "joke", f"Number {k} of user {n} left the house for good.") for k in range(5)]
+        people.append((f"user{n}", [(item, Signal(item.id, 1)) for item in items]))
+    write_reactions(tmp_path / "crowd.jsonl", people)
+    (tmp_path / "broken.jsonl").write_text("no line of JSON")
+    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder))
+    context = chromium.new_context()
+    page: Page = context.new_page()
+    try:
+        page.goto(app.url)
+        wait_for_card(page)
+        page.keyboard.press("t")
+        page.wait_for_function("document.querySelector('#ways').innerText.includes('your taste as soft tokens')")
+        page.click("#teach")
+        page.wait_for_function("document.body.innerText.includes('choose a way and a file first')")
+        page.click("#teach-arm input")
+        page.get_by_role("option", name="your topics as soft tokens").click()
+        page.set_input_files("#teach-file input", tmp_path / "broken.jsonl")
+        page.wait_for_function("document.querySelector('#teach-file').innerText.includes('broken')")
+        page.click("#teach")
+        page.wait_for_function("document.body.innerText.includes('Line 1 of broken.jsonl is not a reaction')", timeout=60_000)
+        page.click("#teach-file button[aria-label='Clear']")
+        page.set_input_files("#teach-file input", tmp_path / "crowd.jsonl")
+        page.wait_for_function("document.querySelector('#teach-file').innerText.includes('crowd')")
+        page.click("#teach")
+        page.wait_for_function("document.querySelector('#fit-note').innerText.includes('Step')", timeout=60_000)
+        page.click("#fit-stop")
+        told = "document.querySelector('#fit-note').innerText.includes('own profile saves')"
+        page.wait_for_function(told, timeout=60_000)
+        page.screenshot(path=shot("teach"), full_page=True)
+        assert [path.name for path in (tmp_path / "data" / "uploads").rglob("crowd*")] == ["crowd.jsonl"]
+    finally:
+        context.close()
+        app.end()
     assert "Traceback" not in app.said()
 
 
