@@ -96,8 +96,9 @@ def draw(logits: Logits, ask: Ask, uniform: float) -> int:
     if ask.temperature == 0:
         return int(logits.argmax())
     order = np.arange(len(logits))
-    if 0 < ask.top_k < len(logits):  # found without sorting a whole vocabulary; of equal scores the lower ids stay
-        order = np.flatnonzero(logits >= np.partition(logits, -ask.top_k)[-ask.top_k])
+    if 0 < ask.top_k < len(logits):  # without sorting a whole vocabulary; of equal scores the lower ids stay
+        least = torch.topk(torch.from_numpy(logits), ask.top_k).values[-1].item()
+        order = np.flatnonzero(logits >= least)
     order = order[np.argsort(-logits[order], kind="stable")][: ask.top_k or None]  # most probable first
     weights = np.exp((logits[order] - logits[order[0]]) / ask.temperature)
     weights /= weights.sum()

@@ -92,7 +92,7 @@ def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str
     except StateError as error:
         return str(error)
     if learned is None:
-        how = "fit it on the Train page" if method.personal else "teach it on the Train page or with python -m engine learn"
+        how = "fit it on the Train page" if method.personal else "teach it on the Train page"
         return f"it has learned nothing yet for {lm.name}: {how}"
     return method.lacks(lm, profile)
 
