@@ -11,7 +11,7 @@ from collectors.item import CollectError, read_reactions
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
-from engine.learning import fit, keep, learn, learns, missing, state_of, state_path
+from engine.learning import FIT, checkpoint_path, fit, keep, learn, learns, missing, state_of, state_path
 from engine.methods import ARMS, METHODS, Ask
 from engine.methods.base import Method
 from engine.methods.fitted import Fitted
@@ -43,17 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--model", help="as in app.py")
     running.add_argument("--encoder", help="as in app.py")
     running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
-    recipe = argparse.ArgumentParser(add_help=False)
-    for field in fields(Recipe):
-        kind = float if field.name == "seconds" else type(field.default)
-        recipe.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
-    learning = commands.add_parser("learn", parents=[running, recipe], help="teach methods on a population")
+    learning = commands.add_parser(
+        "learn", parents=[running, _recipe_flags(Recipe())], help="teach methods on a population"
+    )
     learning.add_argument("methods", nargs="+", metavar="METHOD", help=f"arm ids, or of {', '.join(METHODS)}")
     learning.add_argument("--population", type=Path, required=True, help="a reactions file of many people")
     learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
-    fitting = commands.add_parser("fit", parents=[running, recipe], help="go on with one person's likes alone")
+    fitting = commands.add_parser(
+        "fit", parents=[running, _recipe_flags(FIT)], help="go on with one person's likes alone"
+    )
     fitting.add_argument("methods", nargs="+", metavar="METHOD")
     fitting.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
     fitting.add_argument("--data-dir", type=Path, default=Path("palate-data"))
@@ -69,6 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     writing.set_defaults(command=_generate)
     commands.add_parser("models", add_help=False, help="known chat models and the memory they need here")
     return parser
+
+
+def _recipe_flags(defaults: Recipe) -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False)
+    for field in fields(Recipe):
+        default = getattr(defaults, field.name)
+        kind = float if field.name == "seconds" else type(default)
+        flags.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, default=default, help="(default: %(default)s)"
+        )
+    return flags
 
 
 def _named(names: Sequence[str]) -> dict[str, Method]:
@@ -95,7 +106,7 @@ def _told(progress: Progress) -> None:
 
 def _learn(options: argparse.Namespace) -> int:
     lm, recipe = Backbone.load(options.model, options.quantize), _recipe(options)
-    population = people(options.population)
+    population, named = people(options.population), sha256(options.population)
     others = people(options.held_out) if options.held_out else population[::10]
     population = population if options.held_out else [p for i, p in enumerate(population) if i % 10]
     for arm, method in _named(options.methods).items():
@@ -103,9 +114,9 @@ def _learn(options: argparse.Namespace) -> int:
             continue
         print(arm, flush=True)
         path = state_path(lm, method, options.out, "")
-        checkpoint = path.with_suffix(".checkpoint")
+        checkpoint = checkpoint_path(path, named)
         out, report = learn(lm, method, population, others, recipe, checkpoint=checkpoint, on_progress=_told)
-        report |= {"population": sha256(options.population)}
+        report |= {"population": named}
         keep(path, lm, method, out, recipe, report)
         print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
     return 0

@@ -26,6 +26,9 @@ CONTROL = 160  # held-out examples by which a state is judged, right person and 
 MOST_TARGETS = 8  # of one text among the examples: Jester's 52 jokes were learned by heart (log 2026-11-24)
 CALIBRATION = 4_000  # item vectors that a method may calibrate on
 
+# To one person's likes: a few minutes on two cores.
+FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -42,6 +45,12 @@ def state_path(lm: Backbone, method: Method, folder: Path, user: str) -> Path:
     """Where the data folder keeps what `method` has learned for this model, from all or from this person."""
     facts = facts_of(lm, method)
     return folder / "states" / (user if method.personal else "shared") / facts["arm"] / f"{key(facts)}.safetensors"
+
+
+def checkpoint_path(state: Path, population: str) -> Path:
+    """Where a run that will end in `state` keeps what it needs to go on after a kill; `population` is its sha256, for
+    it goes on with the same people only."""
+    return state.with_suffix(f".{population[:8]}.checkpoint")
 
 
 def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | None:

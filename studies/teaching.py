@@ -8,7 +8,7 @@ from pathlib import Path
 
 from collectors.item import CollectError
 from engine.backbone import Backbone
-from engine.learning import OnProgress, fit, keep, learn, learns, state_of, state_path
+from engine.learning import FIT, OnProgress, checkpoint_path, fit, keep, learn, learns, state_of, state_path
 from engine.methods import ARMS
 from engine.methods.base import Method
 from engine.methods.fitted import Fitted
@@ -19,7 +19,6 @@ from engine.train import Progress, Recipe, Trained, TrainError
 from engine.weights import sha256
 from studies.store import Refused
 
-FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)  # a few minutes on two cores
 TEACH = Recipe(steps=300, lr=3e-3, evaluate_every=25, seconds=1800)
 HELD_OUT = 10  # every tenth person stops the training or judges it
 
@@ -78,19 +77,20 @@ class Teacher:
         if arm not in self.teachable():
             raise Refused("choose one of the ways first")
         method = ARMS[arm]
-        checkpoint = state_path(self.lm, method, self.folder, "").with_suffix(".checkpoint")
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
             try:
                 crowd = people(population)
             except CollectError as error:  # by the name the person knows
                 raise CollectError(str(error).replace(str(population), population.name)) from error
+            named = sha256(population)
+            checkpoint = checkpoint_path(state_path(self.lm, method, self.folder, ""), named)
             rest = [person for i, person in enumerate(crowd) if i % HELD_OUT]
             out, report = learn(
                 self.lm, method, rest, crowd[::HELD_OUT], TEACH, checkpoint=checkpoint, on_progress=on_progress,
                 stopped=stopped,
             )  # fmt: skip
-            return out, report | {"population": sha256(population)}
+            return out, report | {"population": named}
 
         return self._run(method, "", TEACH, work)
 

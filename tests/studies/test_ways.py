@@ -200,3 +200,18 @@ def test_memory_that_does_not_suffice_ends_in_a_sentence_and_the_next_try_works(
         with pytest.raises(Refused, match="memory"):
             list(studio.teach("a", E2P_ARM, crowd, lambda: False))
     assert list(studio.teach("a", E2P_ARM, crowd, lambda: False))[-1].ended
+
+
+def test_what_was_stopped_goes_on_with_the_same_people_only(studio, crowd, quickly, tmp_path):
+    stops = iter([False, False, False, False, True])
+    *_, first = studio.teach("a", E2P_ARM, crowd, lambda: next(stops))
+    assert (first.step, first.ended[:7]) == (5, "stopped")
+    *steps, second = studio.teach("a", E2P_ARM, crowd, lambda: False)
+    assert [now.step for now in steps[1:]] == list(range(6, 13))
+    assert second.ended.startswith("all steps done")
+    stops = iter([True])
+    list(studio.teach("a", E2P_ARM, crowd, lambda: next(stops)))
+    others = [(f"other {user}", reactions) for user, reactions in read_reactions(crowd)]
+    write_reactions(tmp_path / "others.jsonl", others)
+    steps = list(studio.teach("a", E2P_ARM, tmp_path / "others.jsonl", lambda: False))
+    assert steps[1].step == 1, "another file begins anew"
