@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,7 +58,7 @@ def test_a_key_names_facts_whatever_their_order():
 def test_a_learned_state_is_found_in_the_data_folder_and_only_for_its_model(tiny, lm, tmp_path):
     method = E2P(tokens=2)
     assert state_of(tiny, method, tmp_path, "me") is None
-    state = method.born(tiny, None)
+    state = method.born(tiny, np.eye(8, 384, dtype=np.float32))
     path = state_path(tiny, method, tmp_path, "me")
     assert path.is_relative_to(tmp_path / "states" / "shared")
     keep(path, tiny, method, Trained(state, ((0, 1.0, 1.0),), 1.0, 1.0, 0.0, "all steps done"), Recipe(), {})
@@ -110,7 +111,7 @@ def test_what_is_fitted_is_ones_own_and_its_damage_is_told(tiny, profile, tmp_pa
     method = Fitted(E2P(tokens=3))
     assert "Train page" in missing(tiny, method, tmp_path, profile)
     path = state_path(tiny, method, tmp_path, profile.user)
-    save(path, method.born(tiny, None), facts_of(tiny, method))
+    save(path, method.born(tiny, np.eye(8, 384, dtype=np.float32)), facts_of(tiny, method))
     assert missing(tiny, method, tmp_path, profile) is None
     assert missing(tiny, method, tmp_path, replace(profile, user="somebody else"))
     path.write_bytes(b"no state")
