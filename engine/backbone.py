@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
+from engine.fused import StepCache, fuse
 from engine.packing import pack
 from engine.patches import Site
 from engine.plan import Plan, Quantize, plan, short, spare_threads
@@ -55,6 +56,10 @@ class Backbone:
         self.stop_ids = frozenset(i for i in [*known, *configured, tokenizer.eos_token_id] if i is not None)
         self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
         self.has_system_role = self._takes_system_role()
+        plain = how.device == "cpu" and how.quantization == "none"
+        self.fused = plain and bool(fuse(self.model))  # whether its steps are
+        if plain:
+            pack(self.model)
 
     @classmethod
     def load(cls, model: str | None = None, quantize: Quantize = "auto") -> "Backbone":
@@ -88,10 +93,11 @@ class Backbone:
                 f"{weights.name} cannot be loaded, {len(info['missing_keys'])} of its weights are missing "
                 f"({min(info['missing_keys'])}, ...): fetch its files again, or choose another with --model"
             )
-        lm = cls(loaded, tokenizer, weights.name, how)
-        if how.device == "cpu" and how.quantization == "none":
-            pack(lm.model)
-        return lm
+        return cls(loaded, tokenizer, weights.name, how)
+
+    def cache(self) -> DynamicCache:
+        """An empty cache for one decode call."""
+        return StepCache(self.model) if self.fused else DynamicCache(config=self.model.config)
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
 
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Contrast
@@ -167,7 +166,7 @@ def _grow(
     """Fill the rows. `prompts` has one for each row, then the amateurs'; `amateur_of` maps the first to the second."""
     inputs, mask = _left_pad(lm, prompts)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)  # (B, T): padding does not count
-    cache = DynamicCache(config=lm.model.config)
+    cache = lm.cache()
     logits = lm.step(inputs, mask, positions, cache)  # (B, V)
     while True:
         scores = logits.double().cpu().numpy()

@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy, deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import AutoModelForCausalLM
 
 from engine.backbone import Backbone
 from engine.decode import decode
@@ -22,6 +24,7 @@ from engine.patches import LowRank, Patches, attached
 from engine.profile import Profile
 from engine.prompt import prompt
 from engine.train import Example, losses, target_ids
+from engine.weights import find
 
 ROWS, NEW = 8, 64
 RUNS = 5
@@ -31,10 +34,10 @@ TEXT = "a goat a brass band and a lighthouse keeper meet at the end of a very lo
 
 def run(model: str | None = None) -> dict[str, Any]:
     lm = Backbone.load(model)
-    endless = Backbone(lm.model, lm.tokenizer, lm.name, lm.plan)
+    endless = copy(lm)
     endless.stop_ids = frozenset()  # exactly NEW tokens, for all alike
     with _all_threads():
-        return {**decoding(endless), **stepping(endless), **training(lm)}
+        return {**decoding(endless), **stepping(endless), **training(lm, model)}
 
 
 @contextmanager
@@ -115,7 +118,7 @@ def _step(lm: Backbone, rows: int, patches: Patches) -> float:
     ids = torch.randint(100, 1000, (rows, 166), generator=torch.Generator().manual_seed(0)).to(lm.device)
     mask = torch.ones_like(ids)
     mask[:, 0] = 0  # as the decoder pads
-    cache = DynamicCache(config=lm.model.config)
+    cache = lm.cache()
     seconds = []
     with attached(lm.model, [patches] * rows):
         lm.step(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
@@ -126,27 +129,35 @@ def _step(lm: Backbone, rows: int, patches: Patches) -> float:
     return float(np.median(seconds))
 
 
-def training(lm: Backbone) -> dict[str, Any]:
-    """An e2p step, 16 rows of 96 tokens with 32 targets each, against the stock labels loss in bfloat16 and float32."""
+def training(lm: Backbone, model: str | None) -> dict[str, Any]:
+    """An e2p step, 16 rows of 96 tokens with 32 targets each, against the stock labels loss in bfloat16 and float32.
+
+    The stock loss runs on models as the library loads them; the gradients are compared in float32.
+    """
     method = E2P(dropout=0.0)
     dice = np.random.default_rng(0)
-    vectors = dice.normal(size=(4, 384)).astype(np.float32)
-    state = method.born(lm, vectors)
+    state = method.born(lm, dice.normal(size=(4, 384)).astype(np.float32))
     examples = [_example(lm, row, dice) for row in range(16)]
-    dtype = next(lm.model.parameters()).dtype
-    ours = _medians(lambda: _ours(lm, method, state, examples), runs=3)[0]
-    stock = {}
-    for kind in (torch.bfloat16, torch.float32):
-        lm.model.to(kind)
-        stock[kind] = _medians(lambda: _stock(lm, method, state, examples), runs=1)[0]
-    mine, theirs = (f(lm, method, state, examples[:2]) for f in (_ours, _stock))  # in float32
-    lm.model.to(dtype)
-    apart = max(float((mine[n] - theirs[n]).abs().max() / theirs[n].abs().max().clamp(min=1e-12)) for n in mine)
+    folder = find(model).folder
+    stock: dict[torch.dtype, Any] = {
+        kind: AutoModelForCausalLM.from_pretrained(folder, dtype=kind, device_map=lm.device).requires_grad_(False)
+        for kind in (torch.bfloat16, torch.float32)
+    }
+    ours, *theirs = _medians(
+        lambda: _ours(lm, method, state, examples),
+        lambda: _stock(stock[torch.bfloat16], lm, method, state, examples),
+        lambda: _stock(stock[torch.float32], lm, method, state, examples),
+        runs=3,
+    )
+    exact = Backbone(deepcopy(stock[torch.float32]), lm.tokenizer, lm.name, replace(lm.plan, dtype=torch.float32))
+    mine = _ours(exact, method, state, examples[:2])
+    right = _stock(stock[torch.float32], exact, method, state, examples[:2])
+    apart = max(float((mine[n] - right[n]).abs().max() / right[n].abs().max().clamp(min=1e-12)) for n in mine)
     return {
         "train_step_seconds": round(ours, 2),
-        "train_speedup": round(min(stock.values()) / ours, 2),
-        "train_stock_bf16_seconds": round(stock[torch.bfloat16], 2),
-        "train_stock_fp32_seconds": round(stock[torch.float32], 2),
+        "train_speedup": round(min(theirs) / ours, 2),
+        "train_stock_bf16_seconds": round(theirs[0], 2),
+        "train_stock_fp32_seconds": round(theirs[1], 2),
         "train_gradients_apart": float(f"{apart:.1e}"),
     }
 
@@ -173,7 +184,7 @@ def _ours(lm: Backbone, method: E2P, state: State, examples: list[Example]) -> S
     return {name: tensor.grad for name, tensor in live.items() if tensor.grad is not None}
 
 
-def _stock(lm: Backbone, method: E2P, state: State, examples: list[Example]) -> State:
+def _stock(model: Any, lm: Backbone, method: E2P, state: State, examples: list[Example]) -> State:
     """What one writes first: all rows in one batch, labels -100 outside the targets, the library's loss."""
     live = {name: tensor.clone().requires_grad_() for name, tensor in state.items()}
     rows, labels = [], []
@@ -185,7 +196,7 @@ def _stock(lm: Backbone, method: E2P, state: State, examples: list[Example]) -> 
     pad = torch.nn.utils.rnn.pad_sequence
     inputs, wanted = pad(rows, batch_first=True), pad(labels, batch_first=True, padding_value=-100)
     mask = pad([torch.ones(len(row), dtype=torch.long, device=lm.device) for row in rows], batch_first=True)
-    lm.model(inputs_embeds=inputs, attention_mask=mask, labels=wanted).loss.backward()
+    model(inputs_embeds=inputs.to(model.dtype), attention_mask=mask, labels=wanted).loss.backward()
     return {name: tensor.grad for name, tensor in live.items() if tensor.grad is not None}
 
 

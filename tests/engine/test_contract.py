@@ -307,12 +307,12 @@ def test_arms_write_alone_what_they_write_in_one_batch(lm):
 
 @each_method
 def test_the_backbone_is_left_as_it_was_also_by_an_error(method, tiny, profile):
-    before, hung = weights(tiny), hooks(tiny)
-    assert hung == {}
+    before, laid = weights(tiny), hooks(tiny)
+    assert {name.rpartition(".")[2] for name in laid} == {"forward"}  # as the backbone lays its products out
     requests = [(said(tiny, method, profile), replace(ASK, n=2)), (said(tiny, CASES[ARM_IDS[0]], profile), ASK)]
-    assert (weights(tiny), hooks(tiny)) == (before, {})
+    assert (weights(tiny), hooks(tiny)) == (before, laid)
     whole = decode(tiny, requests)
-    assert (weights(tiny), hooks(tiny)) == (before, {})
+    assert (weights(tiny), hooks(tiny)) == (before, laid)
     calls: list[str] = []
 
     def fail(_request: int, _sample: int, text: str) -> None:
@@ -323,7 +323,7 @@ def test_the_backbone_is_left_as_it_was_also_by_an_error(method, tiny, profile):
     with pytest.raises(RuntimeError, match="the page is gone"):
         decode(tiny, requests, on_text=fail)
     assert len(calls) == 7
-    assert hooks(tiny) == {}
+    assert hooks(tiny) == laid
     assert weights(tiny) == before
     free = tiny.lock.acquire(blocking=False)
     tiny.lock.release()  # also where the decode left it held, so that this test fails and no later one waits for ever
@@ -332,12 +332,12 @@ def test_the_backbone_is_left_as_it_was_also_by_an_error(method, tiny, profile):
 
 
 def test_the_checks_of_hooks_and_weights_see_what_they_look_for(tiny):
-    before = weights(tiny)
+    before, laid = weights(tiny), hooks(tiny)
     layer = tiny.model.model.layers[1].mlp
     handle = layer.register_forward_hook(lambda *_: None)
-    assert hooks(tiny) == {"model.layers.1.mlp._forward_hooks": 1}
+    assert hooks(tiny) == laid | {"model.layers.1.mlp._forward_hooks": 1}
     handle.remove()
-    assert hooks(tiny) == {}
+    assert hooks(tiny) == laid
     place = layer.up_proj.weight.data
     kept = place[3, 4].clone()
     place[3, 4] += 1e-3
