@@ -6,7 +6,7 @@ Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
@@ -20,11 +20,12 @@ from transformers import DynamicCache
 
 from engine.fused import StepCache, fuse
 from engine.packing import pack
-from engine.patches import Site
+from engine.patches import LowRank, Patches, Site
 from engine.plan import Plan, Quantize, plan, short, spare_threads
 from engine.weights import Weights, find
 
 Message = dict[str, str]
+Part = Literal["q", "k", "v", "o"]  # of an attention's projections
 
 # Tokens by which chat families end a turn; what of these a tokenizer knows, stops the decoder.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<eos>")
@@ -56,10 +57,9 @@ class Backbone:
         self.stop_ids = frozenset(i for i in [*known, *configured, tokenizer.eos_token_id] if i is not None)
         self.context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
         self.has_system_role = self._takes_system_role()
-        plain = how.device == "cpu" and how.quantization == "none"
-        self.fused = plain and bool(fuse(self.model))  # whether its steps are
-        if plain:
-            pack(self.model)
+        self.base: Patches = {}  # an adapter under all that is done with it, where it is not merged
+        self.base_name = ""
+        self._lay_out()
 
     @classmethod
     def load(cls, model: str | None = None, quantize: Quantize = "auto") -> "Backbone":
@@ -95,6 +95,30 @@ class Backbone:
             )
         return cls(loaded, tokenizer, weights.name, how)
 
+    def _lay_out(self) -> None:
+        plain = self.plan.device == "cpu" and self.plan.quantization == "none"
+        self.fused = plain and bool(fuse(self.model))  # whether its steps are
+        if plain:
+            pack(self.model)
+
+    def adapt(self, adapter: Mapping[Site, LowRank], name: str) -> None:
+        """Put an adapter under everything, for good: merged into the weights, or, where these are quantised, as patches
+        that every row carries. Called once, right after loading."""
+        if self.base_name:
+            raise ValueError(f"{self.name} stands on {self.base_name} already")
+        self.base_name = name
+        if self.plan.quantization != "none":
+            self.base = {site: (patch,) for site, patch in adapter.items()}
+            return
+        for module in self.model.modules():
+            vars(module).pop("forward", None)  # laid out for the weights as they were
+        with torch.no_grad():
+            for site, patch in adapter.items():
+                weight = self.model.get_submodule(site.module).weight[site.start : site.stop]
+                weight.copy_(weight.float() + (patch.a[0] @ patch.b[0] * patch.scale).T.to(weight.device))
+        self._read = None
+        self._lay_out()
+
     def cache(self) -> DynamicCache:
         """An empty cache for one decode call."""
         return StepCache(self.model) if self.fused else DynamicCache(config=self.model.config)
@@ -108,6 +132,7 @@ class Backbone:
         """Names what wrote a text: the model and its arithmetic. Equal fingerprints on one machine, equal texts."""
         facts = (
             f"{self.name}|{self.model.config.model_type}|{self.plan.dtype}|{self.plan.quantization}|{self.plan.device}"
+            + (f"|{self.base_name}" if self.base_name else "")
         )
         digest = hashlib.sha256(facts.encode())
         for parameter in self.model.parameters():  # a few numbers of each tell one training from another
@@ -194,7 +219,7 @@ class Backbone:
         names = {id(module): name for name, module in self.model.named_modules()}
         return tuple(names[id(layer)] for layer in stack)
 
-    def projection(self, layer: int, which: Literal["q", "k", "v", "o"]) -> Site:
+    def projection(self, layer: int, which: Part) -> Site:
         """Where the attention projection of a layer is; some families fuse q, k and v in one module."""
         attention = f"{self.layers[layer]}.self_attn"
         modules = dict(self.model.get_submodule(attention).named_children())
@@ -207,6 +232,12 @@ class Backbone:
         q, kv = config.num_attention_heads * size, config.num_key_value_heads * size
         start, stop = {"q": (0, q), "k": (q, q + kv), "v": (q + kv, q + 2 * kv)}[which]
         return Site(f"{attention}.qkv_proj", start, stop)
+
+    def projected(self, layer: int, which: Part) -> tuple[int, int]:
+        """The widths that a projection reads and writes."""
+        site = self.projection(layer, which)
+        module: Any = self.model.get_submodule(site.module)
+        return module.in_features, module.out_features if site.stop is None else site.stop - site.start
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (...) -> what the first layer reads (..., D), in the model's dtype; some families scale it."""

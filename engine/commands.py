@@ -11,10 +11,20 @@ from collectors.item import CollectError, read_reactions
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
-from engine.learning import FIT, checkpoint_path, fit, keep, learn, learns, missing, state_of, state_path
-from engine.methods import ARMS, METHODS, Ask
+from engine.learning import (
+    beginning,
+    checkpoint_path,
+    fit,
+    keep,
+    learn,
+    learns,
+    missing,
+    recipe_for,
+    state_of,
+    state_path,
+)
+from engine.methods import ARMS, BASES, METHODS, Ask
 from engine.methods.base import Method
-from engine.methods.fitted import Fitted
 from engine.population import people
 from engine.profile import Profile, build
 from engine.state import StateError
@@ -52,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
     fitting = commands.add_parser(
-        "fit", parents=[running, _recipe_flags(FIT)], help="go on with one person's likes alone"
+        "fit", parents=[running, _recipe_flags(None)], help="go on with one person's likes alone"
     )
     fitting.add_argument("methods", nargs="+", metavar="METHOD")
     fitting.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
@@ -71,28 +81,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recipe_flags(defaults: Recipe) -> argparse.ArgumentParser:
+def _recipe_flags(defaults: Recipe | None) -> argparse.ArgumentParser:
+    """A flag for each field of a recipe; without `defaults` they are None, and the method decides."""
     flags = argparse.ArgumentParser(add_help=False)
     for field in fields(Recipe):
-        default = getattr(defaults, field.name)
-        kind = float if field.name == "seconds" else type(default)
-        flags.add_argument(
-            f"--{field.name.replace('_', '-')}", type=kind, default=default, help="(default: %(default)s)"
-        )
+        default = getattr(defaults, field.name, None)
+        kind = float if field.name == "seconds" else type(field.default)
+        said = "by the method and the number of likes" if defaults is None else "%(default)s"
+        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=default, help=f"(default: {said})")
     return flags
 
 
 def _named(names: Sequence[str]) -> dict[str, Method]:
-    """Arms by id or by method name; "all" is all of them."""
-    found = {a: m for a, m in ARMS.items() if {"all", a, m.name} & set(names)}
-    unknown = [name for name in names if name != "all" and not {a for a, m in found.items() if name in (a, m.name)}]
+    """Arms by id or by method name, adapters that stand under all arms as "tam"; "all" is all of the arms."""
+    known = {a: {"all", a, m.name} for a, m in ARMS.items()} | {a: {a, "tam"} for a in BASES}
+    found = {a: m for a, m in {**ARMS, **BASES}.items() if known[a] & set(names)}
+    unknown = [name for name in names if not any(name in meant for meant in known.values())]
     if unknown:
         raise TrainError(f"{unknown[0]} is no method: use {', '.join(METHODS)}, or one of the arms {', '.join(ARMS)}")
     return found
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    return Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+def _recipe(options: argparse.Namespace, defaults: Recipe) -> Recipe:
+    given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    return replace(defaults, **{name: value for name, value in given.items() if value is not None})
 
 
 def _told(progress: Progress) -> None:
@@ -105,7 +117,7 @@ def _told(progress: Progress) -> None:
 
 
 def _learn(options: argparse.Namespace) -> int:
-    lm, recipe = Backbone.load(options.model, options.quantize), _recipe(options)
+    lm, recipe = Backbone.load(options.model, options.quantize), _recipe(options, Recipe())
     population, named = people(options.population), sha256(options.population)
     others = people(options.held_out) if options.held_out else population[::10]
     population = population if options.held_out else [p for i, p in enumerate(population) if i % 10]
@@ -130,15 +142,13 @@ def _person(path: Path) -> Profile:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    lm, recipe, profile = Backbone.load(options.model, options.quantize), _recipe(options), _person(options.profile)
+    lm, profile = Backbone.load(options.model, options.quantize), _person(options.profile)
     for arm, method in _named(options.methods).items():
-        if not isinstance(method, Fitted):
-            raise TrainError(f"{arm} is not fitted to one person: use fitted")
-        shared = state_of(lm, method.inner, options.data_dir, profile.user)
-        if not shared:
-            raise TrainError(f"{arm} goes on from what a population taught, and there is nothing yet for {lm.name}")
-        out = fit(lm, method, profile, shared, recipe, on_progress=_told)
+        before = beginning(lm, method, options.data_dir, profile)
+        recipe = _recipe(options, recipe_for(method, len(profile.liked)))
         path = state_path(lm, method, options.data_dir, profile.user)
+        checkpoint = checkpoint_path(path, profile.digest)
+        out = fit(lm, method, profile, before, recipe, checkpoint=checkpoint, on_progress=_told)
         keep(path, lm, method, out, recipe, {"profile": profile.digest})
         print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}")
     return 0

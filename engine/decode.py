@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Contrast
-from engine.patches import Patches, attached
+from engine.patches import Patches, attached, together
 from engine.prompt import Prompt, prompt
 
 Logits = NDArray[np.float64]
@@ -152,7 +152,7 @@ def _told(lm: Backbone, conditioning: Conditioning, ask: Ask) -> tuple[Prompt, P
         raise ValueError(
             f"a prompt of {len(given)} tokens and {ask.max_new_tokens} new ones exceed the window of {lm.context}"
         )
-    return given, conditioning.patches
+    return given, together(lm.base, conditioning.patches)
 
 
 def _grow(

@@ -1,6 +1,7 @@
 """From a population, or from one person, to a state: what the trainer is given, and what is kept of it."""
 
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Callable, Collection, Sequence
@@ -15,16 +16,36 @@ from engine import encoder
 from engine.backbone import Backbone
 from engine.methods import METHODS, arm_id
 from engine.methods.base import Method, State
+from engine.methods.dpo import DPO
+from engine.methods.lora import LoRA
+from engine.methods.none import NoProfile
 from engine.population import examples
+from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile
 from engine.state import Facts, StateError, key, load, parameters, save
-from engine.train import Example, Progress, Recipe, Say, Trained, TrainError, each, train, write_curve, wrong_users
+from engine.train import (
+    Example,
+    Objective,
+    Progress,
+    Recipe,
+    Say,
+    Trained,
+    TrainError,
+    each,
+    losses,
+    train,
+    write_curve,
+    wrong_users,
+)
 from engine.weights import sha256
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 CONTROL = 160  # held-out examples by which a state is judged, right person and wrong
 MOST_TARGETS = 8  # of one text among the examples: Jester's 52 jokes were learned by heart (log 2026-11-24)
 CALIBRATION = 4_000  # item vectors that a method may calibrate on
+
+HELD_OUT = 5  # every fifth like of a person stops the fit
+PERSONAL = ("fitted", "lora", "dpo")
 
 # To one person's likes: a few minutes on two cores.
 FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)
@@ -38,7 +59,8 @@ def says(lm: Backbone, method: Method) -> Say:
 
 def facts_of(lm: Backbone, method: Method) -> Facts:
     """What a state must have been learned for, to be used here."""
-    return {"arm": arm_id(method.learned_as), "backbone": lm.weights_id, "encoder": encoder.NAME}
+    facts = {"arm": arm_id(method.learned_as), "backbone": lm.weights_id, "encoder": encoder.NAME}
+    return facts | ({"base": lm.base_name} if lm.base_name else {})
 
 
 def state_path(lm: Backbone, method: Method, folder: Path, user: str) -> Path:
@@ -170,20 +192,62 @@ def control(
     return {**means, "gain": round(float(gains.mean()), 4), "gain_error": round(error, 4), "judged": len(judged)}
 
 
+def recipe_for(method: Method, likes: int, epochs: int = 2) -> Recipe:
+    """How a personal method is fitted to so many likes."""
+    if not isinstance(method, LoRA | DPO):
+        return FIT
+    steps = max(4, math.ceil(epochs * likes * (1 - 1 / HELD_OUT) / FIT.batch))
+    return replace(FIT, steps=steps, lr=5e-4 if isinstance(method, LoRA) else 5e-5, evaluate_every=max(1, steps // 6))
+
+
+def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> State:
+    """What a fit of a personal method goes on from; raises TrainError where that is not there yet."""
+    if not method.personal or not learns(method) or method.learned_as is not method:
+        raise TrainError(f"{method.name} is not fitted to one person: use {', '.join(PERSONAL)}")
+    if method.goes_on_from is None:
+        return {name: t.to(lm.device) for name, t in method.born(lm, profile.vectors).items()}
+    state = state_of(lm, method.goes_on_from, folder, profile.user)
+    if not state:
+        before = method.goes_on_from
+        how = "fit it first" if before.personal else "it is learned from a population first"
+        raise TrainError(
+            f"{method.name} goes on from {before.name}, of which there is nothing yet for {lm.name}: {how}"
+        )
+    return state
+
+
 def fit(
     lm: Backbone,
     method: Method,
     profile: Profile,
-    shared: State,
+    before: State,
     recipe: Recipe,
     *,
+    checkpoint: Path | None = None,
     on_progress: OnProgress = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Go on from the shared state with one person's likes alone, every fifth held out; raises TrainError."""
+    """Go on from `before` with one person's likes alone, every fifth held out; raises TrainError.
+
+    No text of anybody else is learned from, but for those that the model itself wrote, as what not to write (DPO).
+    """
     made = examples([profile], len(profile.liked), recipe.seed)
-    rest = [example for i, example in enumerate(made) if i % 5]
-    return train(lm, says(lm, method), shared, rest, made[::5], recipe, on_progress=on_progress, stopped=stopped)
+    if len({example.target for example in made}) < 2:
+        raise TrainError("at least two likes with different texts are needed, one of them held out")
+    objective: Objective = losses
+    if isinstance(method, DPO):
+        base, user = says(lm, NoProfile()), says(lm, method.start)
+        pairs = pseudo_negatives(lm, base, user, before, made, recipe, method.negatives)
+        reference = (user, before) if method.reference == "start" else (base, {})
+        objective = dpo_objective(*reference, method.beta)
+        rest = [pair for i, pair in enumerate(pairs) if i % HELD_OUT]
+        held, rest = pairs[::HELD_OUT], [*rest, *own_pairs(rest, profile, recipe.seed)]
+    else:
+        held, rest = made[::HELD_OUT], [example for i, example in enumerate(made) if i % HELD_OUT]
+    return train(
+        lm, says(lm, method), before, rest, held, recipe, objective=objective, checkpoint=checkpoint,
+        on_progress=on_progress, stopped=stopped,
+    )  # fmt: skip
 
 
 def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:

@@ -49,13 +49,21 @@ Patches = Mapping[Site, tuple[Patch, ...]]  # several at one site add up, each f
 
 @dataclass(frozen=True, eq=False)
 class LowRank(Patch):
-    """LoRA (arXiv 2106.09685, section 4.1): s (x A) B with A (n, Din, r), B (n, r, Dout); B is zero at birth."""
+    """LoRA (arXiv 2106.09685, section 4.1): s (x A) B with A (n, Din, r), B (n, r, Dout); B is zero at birth.
+
+    `dropout` acts on x, as in PEFT, and only while A is being learned.
+    """
 
     a: Tensor
     b: Tensor
     scale: float = 1.0
+    dropout: float = 0.0
+
+    def kin(self) -> object:
+        return type(self), self.dropout
 
     def delta(self, x: Tensor, y: Tensor) -> Tensor:
+        x = nn.functional.dropout(x, self.dropout, training=self.a.requires_grad)
         return (x @ self.a) @ self.b * self.scale  # (n, T, Dout)
 
     @classmethod
@@ -64,13 +72,18 @@ class LowRank(Patch):
         rank = max(patch.a.shape[-1] for patch in patches)
         a = [nn.functional.pad(patch.a, (0, rank - patch.a.shape[-1])) for patch in patches]
         b = [nn.functional.pad(patch.b * patch.scale, (0, 0, 0, rank - patch.b.shape[-2])) for patch in patches]
-        return cls(torch.cat(a), torch.cat(b))
+        return cls(torch.cat(a), torch.cat(b), dropout=patches[0].dropout)
 
 
 def _to(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, dict):
         return {name: _to(part, dtype) for name, part in value.items()}
     return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def together(base: Patches, own: Patches) -> Patches:
+    """Both, the base first."""
+    return {site: (*base.get(site, ()), *own.get(site, ())) for site in dict.fromkeys((*base, *own))}
 
 
 @contextmanager

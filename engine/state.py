@@ -32,15 +32,16 @@ def save(path: Path, state: State, facts: Facts, dtype: torch.dtype = torch.floa
 
 
 def load(path: Path, facts: Facts) -> State:
-    """Read a state that must belong to `facts` (others in its header are not asked about), as float32; StateError."""
+    """Read a state that must belong to `facts`, as float32; StateError. What else its header holds is not asked about,
+    but for the base: one that was learned over an adapter does not fit a model without."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            wrong = [name for name, value in facts.items() if header.get(name) != value]
+            wrong = [name for name in dict.fromkeys((*facts, "base")) if header.get(name, "") != facts.get(name, "")]
             if wrong:
                 raise StateError(
-                    f"{path} was learned for another {wrong[0]} ({header.get(wrong[0], 'not told')}, here "
-                    f"{facts[wrong[0]]}): learn it anew"
+                    f"{path} was learned for another {wrong[0]} ({header.get(wrong[0]) or 'none'}, here "
+                    f"{facts.get(wrong[0]) or 'none'}): learn it anew"
                 )
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:

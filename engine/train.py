@@ -24,13 +24,15 @@ from transformers import get_cosine_schedule_with_warmup
 from engine.backbone import Backbone
 from engine.losses import token_logps
 from engine.methods.base import Ask, Conditioning, State
-from engine.patches import attached
+from engine.patches import attached, together
 from engine.profile import Profile
 from engine.prompt import NotNumbers, Prompt, prompt
 
 DIVERGED = "the loss is no number any more: choose a smaller --lr"
 
 Say = Callable[[Profile, State, Ask], Conditioning]
+# (model, what is said, state, examples, longest target) -> a loss for each example (B,), and its weight (B,)
+Objective = Callable[[Backbone, Say, State, Sequence["Example"], int], tuple[Tensor, Tensor]]
 
 
 class TrainError(RuntimeError):
@@ -95,7 +97,7 @@ def losses(lm: Backbone, say: Say, state: State, examples: Sequence[Example], lo
     told = [say(example.profile, state, example.ask) for example in examples]
     prompts = [prompt(lm, conditioning) for conditioning in told]
     targets = [target_ids(lm, example, longest) for example in examples]
-    patches = [conditioning.patches for conditioning in told]
+    patches = [together(lm.base, conditioning.patches) for conditioning in told]
     with lm.lock, attached(lm.model, patches):
         hidden = _hidden_at_targets(lm, prompts, targets, 0 if any(patches) else common(prompts))  # (N, D)
     logps = token_logps(lm.head(hidden), torch.tensor([t for row in targets for t in row], device=lm.device))
@@ -133,19 +135,21 @@ def _hidden_at_targets(
     return torch.cat(parts).contiguous()
 
 
-def evaluate(lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe) -> float:
-    """Mean log-loss a target token over all examples."""
-    found, counts = each(lm, say, state, examples, recipe)
+def evaluate(
+    lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe, objective: Objective = losses
+) -> float:
+    """Mean loss over all examples, by their weights: for `losses`, the mean log-loss a target token."""
+    found, counts = each(lm, say, state, examples, recipe, objective)
     return float((found * counts).sum() / counts.sum())
 
 
 @torch.inference_mode()
 def each(
-    lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe
+    lm: Backbone, say: Say, state: State, examples: Sequence[Example], recipe: Recipe, objective: Objective = losses
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean log-loss a target token of each example (N,), and how many target tokens it has (N,)."""
+    """The loss of each example (N,), and its weight (N,): for `losses`, how many target tokens it has."""
     parts = [
-        losses(lm, say, state, examples[start : start + recipe.batch], recipe.max_target_tokens)
+        objective(lm, say, state, examples[start : start + recipe.batch], recipe.max_target_tokens)
         for start in range(0, len(examples), recipe.batch)
     ]
     found, counts = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
@@ -184,6 +188,7 @@ def train(
     held_out: Sequence[Example],
     recipe: Recipe,
     *,
+    objective: Objective = losses,
     checkpoint: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
@@ -216,13 +221,13 @@ def train(
         step, stale, spent, curve, before = (saved[k] for k in ("step", "stale", "spent", "curve", "before"))
         best_loss, best = saved["best_loss"], saved["best"]
     else:
-        before = best_loss = evaluate(lm, say, state, held_out, recipe)
+        before = best_loss = evaluate(lm, say, state, held_out, recipe, objective)
         best = {name: t.detach().clone() for name, t in live.items()}
         curve.append((0, float("nan"), before))
     ended = "all steps done"
     while step < recipe.steps:
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout
-        loss = _step(lm, say, live, _batch(examples, recipe, step), optimizer, recipe)
+        loss = _step(lm, say, live, _batch(examples, recipe, step), optimizer, recipe, objective)
         schedule.step()
         step += 1
         seconds = spent + time.monotonic() - started
@@ -233,7 +238,7 @@ def train(
         last = ended != "all steps done" or step == recipe.steps
         found = None
         if step % recipe.evaluate_every == 0 or last:
-            found = evaluate(lm, say, live, held_out, recipe)
+            found = evaluate(lm, say, live, held_out, recipe, objective)
             stale += 1
             if found < best_loss:
                 best_loss, stale = found, 0
@@ -255,23 +260,31 @@ def train(
 
 
 def _step(
-    lm: Backbone, say: Say, live: State, examples: Sequence[Example], optimizer: torch.optim.Optimizer, recipe: Recipe
+    lm: Backbone,
+    say: Say,
+    live: State,
+    examples: Sequence[Example],
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    objective: Objective,
 ) -> float:
-    """One optimizer step over the examples in micro-batches; returns their mean loss a token."""
+    """One optimizer step over the examples in micro-batches; returns their mean loss by weight."""
     optimizer.zero_grad(set_to_none=True)
     sizes = [len(target_ids(lm, example, recipe.max_target_tokens)) for example in examples]
     by_length = [examples[i] for i in np.argsort(sizes, kind="stable")]  # little padding: 3.0 s a step and not 5.1
-    tokens, total = sum(sizes), 0.0
+    total = weight = 0.0
     for start in range(0, len(examples), recipe.batch):
-        found, counts = losses(lm, say, live, by_length[start : start + recipe.batch], recipe.max_target_tokens)
-        loss = (found * counts).sum() / tokens  # the same whatever the micro-batch
-        loss.backward()
-        total += float(loss.detach())
+        found, counts = objective(lm, say, live, by_length[start : start + recipe.batch], recipe.max_target_tokens)
+        (found * counts).sum().backward()
+        total, weight = total + float((found.detach() * counts).sum()), weight + float(counts.sum())
     if not np.isfinite(total):
         raise TrainError(DIVERGED)
+    for tensor in live.values():
+        if tensor.grad is not None:
+            tensor.grad /= weight  # the same whatever the micro-batches
     torch.nn.utils.clip_grad_norm_(live.values(), recipe.clip)
     optimizer.step()
-    return total
+    return total / weight
 
 
 def _batch(examples: Sequence[Example], recipe: Recipe, step: int) -> list[Example]:

@@ -10,7 +10,7 @@ from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS, arm_id
-from engine.methods.base import Ask
+from engine.methods.base import Ask, Method
 from engine.methods.e2p import E2P
 from engine.methods.history import History
 from engine.methods.retrieval import Retrieval
@@ -84,9 +84,14 @@ def title(arm: str) -> str:
     method = ARMS.get(arm)
     if method is None:
         return f"{arm}, a setting of an earlier version"
-    other = {f.name: getattr(method, f.name) for f in fields(method) if getattr(method, f.name) != f.default}
-    told = [name if value is True else f"{name} {value}" for name, value in other.items()]
-    told = [text for text in told if "(" not in text]  # nested settings are the same for every arm of today
+    usual = type(method)()
+    other = {
+        f.name: getattr(method, f.name) for f in fields(method) if getattr(method, f.name) != getattr(usual, f.name)
+    }
+    told = [
+        value.title if isinstance(value, Method) else name if value is True else f"{name} {value}"
+        for name, value in other.items()
+    ]
     return f"{method.title} ({', '.join(told)})" if told else method.title
 
 

@@ -5,12 +5,16 @@ import json
 from dataclasses import fields
 
 from engine.methods.base import Ask, Conditioning, Method, State
+from engine.methods.cope import CoPe
 from engine.methods.cross_attention import CrossAttention
+from engine.methods.dpo import DPO
 from engine.methods.e2p import E2P
 from engine.methods.fitted import Fitted
 from engine.methods.history import History
+from engine.methods.lora import TAM, LoRA
 from engine.methods.none import NoProfile
 from engine.methods.persoma import Persoma
+from engine.methods.reranked import Reranked
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
 from engine.methods.topics import Topics
@@ -25,6 +29,10 @@ METHODS: dict[str, type[Method]] = {
     "persoma": Persoma,
     "cross_attention": CrossAttention,
     "fitted": Fitted,
+    "lora": LoRA,
+    "dpo": DPO,
+    "cope": CoPe,
+    "reranked": Reranked,
 }
 
 
@@ -56,7 +64,14 @@ ARMS: dict[str, Method] = {
         Persoma(),
         CrossAttention(),
         Fitted(),
+        LoRA(),
+        DPO(),
+        CoPe(),
+        CoPe(expert=DPO()),
+        Reranked(),
     )
 }
 
-__all__ = ["ARMS", "METHODS", "Ask", "Conditioning", "Method", "State", "arm_id"]
+BASES: dict[str, LoRA] = {arm_id(TAM): TAM}  # adapters that stand under all arms alike
+
+__all__ = ["ARMS", "BASES", "METHODS", "Ask", "Conditioning", "Method", "State", "arm_id"]

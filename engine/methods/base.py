@@ -84,7 +84,11 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # for people, after the vote
     paper: ClassVar[str]
-    personal: ClassVar[bool] = False  # whether its state is learned from one person, and not from a population
+
+    @property
+    def personal(self) -> bool:
+        """Whether its state is learned from one person, and not from a population."""
+        return False
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         """Why it cannot run for this person on this model, in words; None where it can."""
@@ -102,6 +106,11 @@ class Method(ABC):
     def learned_as(self) -> "Method":
         """Whose state it uses: its own, or that of the method it wraps."""
         return self
+
+    @property
+    def goes_on_from(self) -> "Method | None":
+        """For a personal method, whose state its own begins as; None: it begins as it is born."""
+        return None
 
     @abstractmethod
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:

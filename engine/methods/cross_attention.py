@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
-from engine.methods.parts import attend, liked_vectors, linear, linear_born, needs_a_like, norm, norm_born, seeded
+from engine.methods.parts import attend, liked_vectors, linear, linear_born, needs_likes, norm, norm_born, seeded
 from engine.patches import Patch, Site
 from engine.profile import Profile
 
@@ -67,7 +67,7 @@ class CrossAttention(Method):
     heads: int = 4
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        return needs_a_like(profile)
+        return needs_likes(profile)
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice, d, w = seeded(3), lm.width, self.inner

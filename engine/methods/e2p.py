@@ -22,7 +22,7 @@ from engine.methods.parts import (
     liked_vectors,
     linear,
     linear_born,
-    needs_a_like,
+    needs_likes,
     norm,
     norm_born,
     seeded,
@@ -43,7 +43,7 @@ class E2P(Method):
     dropout: float = 0.1
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        return needs_a_like(profile)
+        return needs_likes(profile)
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice = seeded(0)

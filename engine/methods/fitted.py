@@ -20,9 +20,16 @@ class Fitted(Method):
     name: ClassVar[str] = "fitted"
     title: ClassVar[str] = "soft tokens fitted to your likes alone"
     paper: ClassVar[str] = "own, after arXiv 2505.17051"
-    personal: ClassVar[bool] = True
 
     inner: Method = field(default_factory=E2P)
+
+    @property
+    def personal(self) -> bool:
+        return True
+
+    @property
+    def goes_on_from(self) -> Method:
+        return self.inner
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         return self.inner.lacks(lm, profile)

@@ -56,9 +56,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = No
     return (scores.softmax(-1) @ split(v)).transpose(-2, -3).flatten(-2)
 
 
-def needs_a_like(profile: Profile) -> str | None:
-    """What a method lacks that reads likes."""
-    return None if profile.liked else "it needs at least one like"
+def needs_likes(profile: Profile, least: int = 1) -> str | None:
+    """What a method lacks that reads likes, or learns from them."""
+    missing = least - len(profile.liked)
+    if missing <= 0:
+        return None
+    return "it needs at least one like" if least == 1 else f"it needs {missing} more like{'s' * (missing > 1)}"
 
 
 def liked_vectors(profile: Profile, lm: Backbone, most: int | None = None) -> Tensor:

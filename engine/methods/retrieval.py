@@ -16,6 +16,7 @@ from engine.backbone import Backbone
 from engine.encoder import encode
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.history import History
+from engine.methods.parts import needs_likes
 from engine.profile import Profile, narrowed
 
 
@@ -36,8 +37,8 @@ class Retrieval(Method):
         return self.inner.born(lm, items)
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        missing = self.k + 1 - len(profile.liked)  # with k likes or fewer it would say what the inner method says
-        return f"it needs {missing} more like{'s' * (missing > 1)}" if missing > 0 else self.inner.lacks(lm, profile)
+        # with k likes or fewer it would say what the inner method says
+        return needs_likes(profile, self.k + 1) or self.inner.lacks(lm, profile)
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
         liked = [

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
-from engine.methods.parts import as_tokens, dropped, linear, linear_born, needs_a_like, norm, norm_born, seeded
+from engine.methods.parts import as_tokens, dropped, linear, linear_born, needs_likes, norm, norm_born, seeded
 from engine.profile import Profile
 from engine.topics import leaders, threshold
 
@@ -34,7 +34,7 @@ class Topics(Method):
     dropout: float = 0.1
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        return needs_a_like(profile)
+        return needs_likes(profile)
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         dice = seeded(1)

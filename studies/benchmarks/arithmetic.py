@@ -20,7 +20,8 @@ from engine.decode import decode
 from engine.learning import says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.e2p import E2P
-from engine.patches import LowRank, Patches, attached
+from engine.methods.lora import LoRA
+from engine.patches import Patches, attached
 from engine.profile import Profile
 from engine.prompt import prompt
 from engine.train import Example, losses, target_ids
@@ -101,15 +102,9 @@ def stepping(lm: Backbone) -> dict[str, float]:
 
 
 def low_rank_everywhere(lm: Backbone) -> Patches:
-    dice = torch.Generator().manual_seed(0)
-    patches: dict[Any, tuple[LowRank, ...]] = {}
-    for layer in range(len(lm.layers)):
-        for which in ("q", "v"):
-            site = lm.projection(layer, which)
-            outs = site.stop - site.start if site.stop else lm.model.get_submodule(site.module).out_features
-            a = torch.randn(1, lm.width, 8, generator=dice) * 0.01
-            patches[site] = (LowRank(a.to(lm.device), torch.zeros(1, 8, outs, device=lm.device)),)
-    return patches
+    method, some = LoRA(), np.zeros((1, 384), np.float32)
+    state = {name: tensor.to(lm.device) for name, tensor in method.born(lm, some).items()}
+    return {site: (patch,) for site, patch in method.adapter(lm, state).items()}
 
 
 @torch.inference_mode()

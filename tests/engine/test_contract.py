@@ -18,6 +18,7 @@ from engine.backbone import Backbone
 from engine.decode import decode
 from engine.encoder import WIDTH
 from engine.methods import ARMS, METHODS, Ask, Conditioning, Method, State, arm_id
+from engine.methods.e2p import E2P
 from engine.profile import Profile, build
 from engine.prompt import prompt
 
@@ -35,6 +36,11 @@ ARM_IDS = (
     "persoma-034308",
     "cross_attention-f371ce",
     "fitted-7fee70",
+    "lora-72eacf",
+    "dpo-e1284f",
+    "cope-035a33",
+    "cope-3d9f63",
+    "reranked-71a79e",
 )
 CASES = ARMS | {arm_id(method()): method() for method in METHODS.values()}
 ASK = Ask(payload="cats", seed=5, max_new_tokens=4)
@@ -110,7 +116,9 @@ def values(told: Conditioning) -> tuple[object, ...]:
         )
         for name, part in patches.items()
     ]
-    return told.messages, prefix, told_patches, told.contrast, told.score, told.evidence
+    contrast = told.contrast and (values(told.contrast.amateur), told.contrast.weight, told.contrast.plausibility)
+    score = told.score and (told.score.samples, told.score.of(["a cat", "a form in three copies"]).tolist())
+    return told.messages, prefix, told_patches, contrast, score, told.evidence
 
 
 def facts(who: Profile) -> tuple[object, ...]:
@@ -174,8 +182,7 @@ def test_another_setting_is_another_arm(method):
         if isinstance(value, int | float):
             other = replace(method, **{field.name: value + 1})
         elif isinstance(value, Method):
-            inner = next(f for f in fields(value) if isinstance(getattr(value, f.name), int | float))
-            other = replace(method, **{field.name: replace(value, **{inner.name: getattr(value, inner.name) + 1})})
+            other = replace(method, **{field.name: E2P(tokens=9)})
         else:
             other = replace(method, **{field.name: f"{value} or other"})
         assert arm_id(other) not in ARMS

@@ -67,10 +67,10 @@ def test_what_is_learned_is_fitted_and_writes(run, me: Path, tmp_path: Path) -> 
     ("reactions", "works"),
     [
         ([(Item("made", "x", "joke", "Nobody rated it."), None)], ["none"]),
-        (rows("me", 1), ["none", "history"]),
+        (rows("me", 1), ["none", "history", "reranked"]),
         (rows("me", 6, sign=-1), ["none"]),
-        (rows("me", 6, text="\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a {n}"), ["none", "history", "retrieval"]),
-        (rows("me", 5, text="word " * 4000 + "{n}"), ["none", "history", "retrieval"]),  # 20 kB each
+        (rows("me", 6, text="\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a {n}"), ["none", "history", "retrieval", "reranked"]),
+        (rows("me", 5, text="word " * 4000 + "{n}"), ["none", "history", "retrieval", "reranked"]),  # 20 kB each
     ],
     ids=["no likes", "one like", "only dislikes", "another script", "20 kB each"],
 )

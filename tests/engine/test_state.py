@@ -77,7 +77,7 @@ def test_a_wrapping_method_uses_the_state_of_what_it_wraps(tiny):
 
 def test_what_learns_is_told_by_the_method_itself(tiny):
     assert {name for name, kind in METHODS.items() if learns(kind())} == {
-        "e2p", "topics", "persoma", "cross_attention", "fitted"
+        "e2p", "topics", "persoma", "cross_attention", "fitted", "lora", "dpo", "cope"
     }  # fmt: skip
     for method in ARMS.values():
         if not learns(method):

@@ -1,0 +1,298 @@
+"""Adapters: LoRA as PEFT has it, alone, in a mixed batch and merged; DPO; contrast; best of n."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from collectors.item import Item, Signal
+from engine.backbone import Backbone
+from engine.decode import decode
+from engine.learning import beginning, facts_of, fit, recipe_for, says, state_of, state_path
+from engine.losses import dpo
+from engine.methods import TAM, Ask, CoPe, LoRA
+from engine.methods.base import Conditioning, State
+from engine.methods.dpo import DPO
+from engine.methods.e2p import E2P
+from engine.methods.fitted import Fitted
+from engine.methods.lora import write_peft
+from engine.methods.none import NoProfile
+from engine.methods.reranked import Reranked
+from engine.patches import together
+from engine.plan import Plan
+from engine.preference import dpo_objective, own_pairs, pseudo_negatives
+from engine.profile import Profile, build
+from engine.state import StateError, load, save
+from engine.train import Example, Recipe, TrainError, losses, train
+
+FLOAT32 = Plan("cpu", torch.float32, "none", "for tests")
+GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=6)
+QUICK = Recipe(steps=4, batch=2, accumulate=1, evaluate_every=2, max_target_tokens=16, lr=1e-2)
+TINY = LoRA(rank=2, alpha=4)
+
+
+def taught(lm: Backbone, method: LoRA = TINY, seed: int = 0) -> State:
+    """As after teaching: nothing in it is zero."""
+    dice = torch.Generator().manual_seed(seed)
+    born = method.born(lm, np.zeros((1, 384), np.float32))
+    return {name: tensor + 0.2 * torch.randn(tensor.shape, generator=dice) for name, tensor in born.items()}
+
+
+@torch.inference_mode()
+def logits(lm: Backbone, told: list[Conditioning], text: str = "Tell me of a cat and a lighthouse.") -> torch.Tensor:
+    """(rows, T, V) of one text in a batch, each row with its own patches."""
+    from engine.patches import attached
+
+    ids = torch.tensor([lm.tokens(text)] * len(told))
+    with attached(lm.model, [together(lm.base, each.patches) for each in told]):
+        return lm.model(input_ids=ids).logits
+
+
+def fresh(tiny: Backbone) -> Backbone:
+    """A copy of the tiny model that may be changed."""
+    model = AutoModelForCausalLM.from_config(tiny.model.config, dtype=torch.float32)
+    model.load_state_dict(tiny.model.state_dict())
+    return Backbone(model, tiny.tokenizer, tiny.name, FLOAT32)
+
+
+# ---- LoRA
+
+
+@pytest.mark.parametrize("method", [TINY, LoRA(rank=4, alpha=2, parts="qkvo")], ids=str)
+def test_a_row_in_a_mixed_batch_is_the_row_alone_is_pefts(tiny, profile, method, tmp_path):
+    state, other = taught(tiny, method), taught(tiny, TINY, seed=1)
+    plain, adapted = (m.condition(tiny, profile, s, GREEDY) for m, s in ((NoProfile(), {}), (method, state)))
+    stranger = TINY.condition(tiny, profile, other, GREEDY)
+    mixed = logits(tiny, [plain, adapted, stranger, plain])
+    alone = logits(tiny, [adapted])
+    write_peft(tmp_path, tiny, method, state)
+    theirs = PeftModel.from_pretrained(fresh(tiny).model, tmp_path)
+    with torch.inference_mode():
+        right = theirs(input_ids=torch.tensor([tiny.tokens("Tell me of a cat and a lighthouse.")])).logits
+    assert torch.allclose(mixed[1:2], alone, atol=1e-4)
+    assert torch.allclose(alone, right, atol=1e-4)
+    assert torch.allclose(mixed[0], logits(tiny, [plain])[0], atol=1e-5)
+    for one, another in ((0, 1), (1, 2), (0, 2)):
+        assert not torch.allclose(mixed[one], mixed[another], atol=1e-2)
+
+
+def test_merged_weights_say_what_patches_say(tiny, profile):
+    state = taught(tiny, TAM)
+    patched = logits(tiny, [TAM.condition(tiny, profile, state, GREEDY)])
+    merged = fresh(tiny)
+    before = merged.fingerprint
+    merged.adapt(TAM.adapter(merged, state), "jokes")
+    plain = NoProfile().condition(merged, profile, {}, GREEDY)
+    assert torch.allclose(logits(merged, [plain]), patched, atol=1e-4)
+    assert decode(merged, [(plain, GREEDY)]) == decode(tiny, [(TAM.condition(tiny, profile, state, GREEDY), GREEDY)])
+    assert Backbone(merged.model, merged.tokenizer, "x", FLOAT32).fingerprint != before
+    with pytest.raises(ValueError, match="stands on jokes already"):
+        merged.adapt({}, "more")
+
+
+def test_where_weights_are_quantised_every_row_carries_the_base(tiny, profile):
+    state, own = taught(tiny, TAM), taught(tiny, TINY, seed=3)
+    base, quantised = fresh(tiny), fresh(tiny)
+    base.adapt(TAM.adapter(base, state), "jokes")
+    quantised.plan = replace(FLOAT32, quantization="nf4")  # merging is all that it decides here
+    quantised.adapt(TAM.adapter(quantised, state), "jokes")
+    assert torch.equal(quantised.model.get_submodule(quantised.projection(0, "q").module).weight,
+                       tiny.model.get_submodule(tiny.projection(0, "q").module).weight)  # fmt: skip
+    for method, learned in ((NoProfile(), {}), (TINY, own)):
+        told = [method.condition(lm, profile, learned, GREEDY) for lm in (base, quantised)]
+        assert torch.allclose(logits(base, told[:1]), logits(quantised, told[1:]), atol=1e-4)
+        assert decode(base, [(told[0], GREEDY)]) == decode(quantised, [(told[1], GREEDY)])
+    example = [Example(profile, GREEDY, "the cat sat on the mat")]
+    found = [float(losses(lm, says(lm, NoProfile()), {}, example, 16)[0]) for lm in (base, quantised)]
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
+def test_a_new_adapter_is_the_plain_model_and_learns(tiny, profile):
+    state = beginning(tiny, TINY, None, profile)
+    told = [m.condition(tiny, profile, s, GREEDY) for m, s in ((NoProfile(), {}), (TINY, state))]
+    assert torch.equal(*logits(tiny, told))
+    out = fit(tiny, TINY, profile, state, QUICK)
+    assert out.after < out.before
+    assert all(not torch.equal(out.state[name], state[name]) for name in state)
+
+
+def test_one_persons_adapter_learns_from_this_persons_likes_only(tiny, profile, monkeypatch):
+    seen = []
+
+    def spy(lm, say, state, examples, held_out, recipe, **more):
+        seen.extend([*examples, *held_out])
+        return train(lm, say, state, examples, held_out, recipe, **more)
+
+    monkeypatch.setattr("engine.learning.train", spy)
+    fit(tiny, TINY, profile, beginning(tiny, TINY, None, profile), QUICK)
+    mine = {item.text for item in profile.liked}
+    assert {example.target for example in seen} == mine
+    assert {example.profile.user for example in seen} == {profile.user}
+    assert all(example.target not in {item.text for item in example.profile.items} for example in seen)
+
+
+def test_fitting_b_after_a_is_fitting_b(tiny, profile):
+    other = replace(profile, user="b", items=tuple(replace(i, text=f"{i.text} Truly.") for i in profile.items))
+
+    def fitted(who: Profile) -> State:
+        return fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK).state
+
+    alone = fitted(other)
+    fitted(profile)
+    again = fitted(other)
+    assert all(torch.equal(alone[name], again[name]) for name in alone)
+
+
+def test_a_state_over_another_base_or_rank_is_refused(tiny, profile, tmp_path):
+    based = fresh(tiny)
+    based.adapt(TAM.adapter(based, taught(tiny, TAM)), "jokes")
+    path = tmp_path / "state.safetensors"
+    save(path, taught(based), facts_of(based, TINY))
+    with pytest.raises(StateError, match=r"another base \(jokes, here none\)"):
+        load(path, facts_of(tiny, TINY))
+    with pytest.raises(StateError, match="another arm"):
+        load(path, facts_of(based, LoRA(rank=4)))
+    assert state_path(tiny, TINY, tmp_path, "me") != state_path(based, TINY, tmp_path, "me")
+    assert load(path, facts_of(based, TINY)).keys() == taught(tiny).keys()
+
+
+@pytest.mark.parametrize(("method", "sentence"), [
+    (DPO(TINY), "dpo goes on from lora, of which there is nothing yet for tiny-random: fit it first"),
+    (E2P(), "e2p is not fitted to one person: use fitted, lora, dpo"),
+    (CoPe(), "cope is not fitted to one person"),
+    (Fitted(E2P(tokens=7)), "learned from a population first"),
+])  # fmt: skip
+def test_what_cannot_be_fitted_says_why(tiny, profile, tmp_path, method, sentence):
+    with pytest.raises(TrainError, match=sentence):
+        beginning(tiny, method, tmp_path, profile)
+
+
+@pytest.mark.parametrize("texts", [[], ["one"], ["the same"] * 6])
+def test_too_few_likes_or_all_the_same_are_refused(tiny, texts):
+    reactions = [(Item("t", str(i), "joke", text), Signal(f"t:{i}", 1)) for i, text in enumerate(texts)]
+    who = build("few", reactions, topics=False)
+    with pytest.raises(TrainError, match="likes"):
+        fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK)
+
+
+# ---- DPO
+
+
+def test_the_dpo_loss_and_its_gradient_by_hand():
+    policy = torch.tensor([[-3.0, -5.0], [-2.0, -1.0]], requires_grad=True)  # chosen, rejected
+    reference = torch.tensor([[-4.0, -4.0], [-2.0, -1.0]])
+    loss = dpo(policy[:, 0], policy[:, 1], reference[:, 0], reference[:, 1], beta=0.5)
+    assert loss.tolist() == pytest.approx([math.log(1 + math.exp(-1.0)), math.log(2)])
+    loss.sum().backward()
+    share = 0.5 / (1 + math.exp(1.0))  # beta sigma(-beta margin)
+    assert policy.grad.flatten().tolist() == pytest.approx([-share, share, -0.25, 0.25])
+
+
+def test_dpo_begins_at_ln_2_where_its_reference_is_what_it_begins_as(tiny, profile):
+    say, state = says(tiny, TINY), taught(tiny)
+    pair = [Example(profile, GREEDY, "the cat sat", rejected="a form in three copies")]
+    begins, _ = dpo_objective(say, state, 0.3)(tiny, say, state, pair, 16)
+    assert float(begins) == pytest.approx(math.log(2), abs=1e-5)
+    based, weight = dpo_objective(says(tiny, NoProfile()), {}, 0.3)(tiny, say, state, pair, 16)
+    assert float(weight) == 1
+    chosen, rejected = (
+        losses(tiny, say, state, [replace(pair[0], target=t)], 16)[0] * -n
+        - losses(tiny, says(tiny, NoProfile()), {}, [replace(pair[0], target=t)], 16)[0] * -n
+        for t in ("the cat sat", "a form in three copies")
+        for n in [len(tiny.tokens(t)) + len(tiny.end_of_turn)]
+    )
+    assert float(based) == pytest.approx(math.log(1 + math.exp(-0.3 * float(chosen - rejected))), abs=1e-4)
+
+
+def test_dpo_lowers_its_loss_and_goes_on_from_the_adapter(tiny, profile, tmp_path):
+    method = DPO(TINY, beta=0.5)
+    save(state_path(tiny, TINY, tmp_path, profile.user), taught(tiny), facts_of(tiny, TINY))
+    before = beginning(tiny, method, tmp_path, profile)
+    assert all(torch.equal(before[name], tensor) for name, tensor in taught(tiny).items())
+    out = fit(tiny, method, profile, before, replace(QUICK, steps=8))
+    assert out.before == pytest.approx(math.log(2), abs=1e-4)
+    assert out.after < out.before
+
+
+def test_negatives_are_the_least_personal_of_three_or_the_most(tiny, profile):
+    base, user, state = says(tiny, NoProfile()), says(tiny, TINY), taught(tiny)
+    made = [Example(profile, Ask(payload=topic, max_new_tokens=6), "liked") for topic in ("cats", "tax", "trains")]
+
+    def reward(example: Example) -> float:
+        of = [replace(example, target=example.rejected)]
+        return float(losses(tiny, base, {}, of, 16)[0] - losses(tiny, user, state, of, 16)[0])
+
+    least, most = (pseudo_negatives(tiny, base, user, state, made, QUICK, mode) for mode in ("max", "min"))
+    assert [pair.target for pair in least] == ["liked"] * 3
+    assert all(reward(a) <= reward(b) for a, b in zip(least, most, strict=True))
+    assert any(reward(a) < reward(b) for a, b in zip(least, most, strict=True))
+    assert [p.rejected for p in pseudo_negatives(tiny, base, user, state, made, QUICK)] == [p.rejected for p in least]
+
+
+def test_own_pairs_put_likes_before_dislikes(profile):
+    made = [Example(profile, GREEDY, item.text) for item in profile.liked]
+    [pair] = own_pairs(made, profile, 0)
+    assert (pair.target, pair.rejected) == (profile.liked[0].text, profile.disliked[0].text)
+    contradictory = [replace(made[0], target=profile.disliked[0].text)]
+    assert own_pairs(contradictory, profile, 0) == []
+
+
+# ---- contrast and best of n
+
+
+def test_cope_with_lambda_0_is_its_greedy_expert_and_equal_rivals_are_too(tiny, profile):
+    state = taught(tiny)
+    expert = decode(tiny, [(TINY.condition(tiny, profile, state, GREEDY), GREEDY)])
+    for method in (CoPe(TINY, weight=0.0), CoPe(TINY, amateur=NoProfile("comedian"), weight=0.0)):
+        assert decode(tiny, [(method.condition(tiny, profile, state, GREEDY), GREEDY)]) == expert
+    same = CoPe(NoProfile(), weight=0.7)
+    floor = decode(tiny, [(NoProfile().condition(tiny, profile, {}, GREEDY), GREEDY)])
+    assert decode(tiny, [(same.condition(tiny, profile, {}, GREEDY), GREEDY)]) == floor
+    heavy = CoPe(TINY, weight=3.0)
+    assert decode(tiny, [(heavy.condition(tiny, profile, state, GREEDY), GREEDY)]) != expert
+
+
+def test_cope_takes_any_expert(tiny, profile):
+    for expert in (LoRA(), DPO(), E2P()):
+        method = CoPe(expert)
+        assert (method.learned_as, method.personal) == (expert, expert.personal)
+        state = method.born(tiny, profile.vectors)
+        told = method.condition(tiny, profile, state, GREEDY)
+        assert told.contrast.amateur.messages == NoProfile().condition(tiny, profile, {}, GREEDY).messages
+        assert decode(tiny, [(told, GREEDY)])
+
+
+def test_the_kept_of_several_tries_is_the_nearest_to_the_taste(tiny, profile):
+    method = Reranked(samples=5)
+    told = method.condition(tiny, profile, {}, replace(GREEDY, temperature=1.0))
+    ask = replace(GREEDY, temperature=1.0, n=1)
+    [[kept]] = decode(tiny, [(told, ask)])
+    [drawn] = decode(tiny, [(replace(told, score=None), replace(ask, n=5))])
+    scores = told.score.of([text.text for text in drawn])
+    assert kept == drawn[int(scores.argmax())]
+    assert len({text.text for text in drawn}) > 1
+    near, far = told.score.of([profile.liked[0].text, profile.disliked[0].text])
+    assert near > far
+
+
+# ---- where they are kept
+
+
+def test_adapters_of_many_people_lie_apart_and_rows_of_one_batch_carry_them(tiny, profile, tmp_path):
+    people = [replace(profile, user=f"p{n}") for n in range(4)]
+    for n, who in enumerate(people):
+        save(state_path(tiny, TINY, tmp_path, who.user), taught(tiny, TINY, seed=n), facts_of(tiny, TINY))
+    told = [TINY.condition(tiny, who, state_of(tiny, TINY, tmp_path, who.user), GREEDY) for who in people]
+    together_ = decode(tiny, [(one, GREEDY) for one in told])
+    assert together_ == [decode(tiny, [(one, GREEDY)])[0] for one in told]
+    assert len({texts[0].text for texts in together_}) > 1
+
+
+def test_a_fit_of_two_epochs_has_so_many_steps():
+    assert recipe_for(TINY, 50).steps == 20
+    assert recipe_for(TINY, 5).steps == 4
+    assert recipe_for(Fitted(), 50).steps == 60
