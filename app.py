@@ -27,6 +27,12 @@ def flags() -> argparse.ArgumentParser:
         help="auto, none, int8 or nf4; auto: 4-bit only where a GPU has no room for more",
     )
     parser.add_argument(
+        "--base",
+        choices=["auto", "none"],
+        default="auto",
+        help="auto: all ways of writing stand on the model as tuned to jokes, where there is such an adapter for it",
+    )
+    parser.add_argument(
         "--import", dest="table", type=Path, metavar="PATH", help="CSV or JSONL of texts with likes or ratings"
     )
     parser.add_argument(
@@ -50,7 +56,13 @@ def main() -> int:
     try:
         check_port(chosen.host, chosen.port)
         studio = Studio.open(
-            chosen.data_dir, chosen.model, chosen.quantize, chosen.seed, chosen.summary_model, chosen.encoder
+            chosen.data_dir,
+            chosen.model,
+            chosen.quantize,
+            chosen.seed,
+            chosen.summary_model,
+            chosen.encoder,
+            chosen.base == "auto",
         )
         if chosen.table:
             print(studio.import_table(chosen.table, chosen.column).sentences())

@@ -1,4 +1,4 @@
-"""Train: which ways of writing take part, why some cannot, one's own soft tokens, and teaching a way of writing."""
+"""Train: which ways take part, why some cannot, fitting one to one's own likes, and teaching one on many people's."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,9 +19,11 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     chosen = gr.CheckboxGroup([], elem_id="ways", show_label=False)
     lacks = gr.HTML(elem_id="ways-lacking")
     gr.Markdown(
-        "### Your own soft tokens\nThe model stays as it is. A few tokens are taught from your likes alone, every "
-        "fifth of them held out, and kept only if they do better on those."
+        "### Your own\nThe model stays as it is. Soft tokens or a small adapter are taught from your likes alone, "
+        "every fifth of them held out, and kept only if they do better on those. An adapter can be refined once more: "
+        "from pairs of what you liked and disliked, and of what you liked and the model would write for anybody."
     )
+    own = gr.Dropdown([], label="What is fitted", elem_id="fit-arm")
     with gr.Row(elem_classes="keys"):
         start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
     gr.Markdown(
@@ -40,17 +42,23 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     stopping = Event()
 
     @in_words
-    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown]:
+    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown, gr.Dropdown]:
         told = studio.ways(session_of(studio, request))
         ticked = gr.CheckboxGroup([(way.title, way.arm) for way in told], value=[way.arm for way in told if way.chosen])
-        return ticked, words.ways(told), gr.Dropdown([(way.title, way.arm) for way in told if way.teachable])
+        mine = [(way.title, way.arm) for way in told if way.fittable]
+        return (
+            ticked,
+            words.ways(told),
+            gr.Dropdown(mine, value=mine[0][1]),
+            gr.Dropdown([(way.title, way.arm) for way in told if way.teachable]),
+        )
 
     @in_words
     def choose(arms: list[str], request: gr.Request) -> None:
         studio.choose(session_of(studio, request), arms)
 
-    def fit(request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
-        yield from shown(lambda: studio.fit(session_of(studio, request), stopping.is_set))
+    def fit(way: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
+        yield from shown(lambda: studio.fit(session_of(studio, request), way or "", stopping.is_set))
 
     def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
         if not way or not file:
@@ -65,13 +73,13 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
 
-    opened.select(ways, None, [chosen, lacks, arm], queue=False, api_visibility="private", show_progress="hidden")
+    opened.select(ways, None, [chosen, lacks, own, arm], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
     for done in (
-        start.click(fit, None, [note, plot], api_visibility="private", show_progress="hidden"),
+        start.click(fit, own, [note, plot], api_visibility="private", show_progress="hidden"),
         teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
     ):
-        done.then(ways, None, [chosen, lacks, arm], api_visibility="private", show_progress="hidden")
+        done.then(ways, None, [chosen, lacks, own, arm], api_visibility="private", show_progress="hidden")
     stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
 

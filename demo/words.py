@@ -85,7 +85,11 @@ def ways(told: Sequence[Way]) -> str:
 def fitting(now: Fitting) -> str:
     if now.ended:
         moved = f"{now.before:.3f} to {now.after:.3f}" if now.after < now.before else f"stays at {now.before:.3f}"
-        return note(f"Loss on held-out likes: {moved}. {now.ended[0].upper()}{now.ended[1:]}.")
+        told = note(f"Loss on held-out likes: {moved}. {now.ended[0].upper()}{now.ended[1:]}.")
+        return told + "".join(
+            f'<div class="note">{when}:</div>{text(sample)}'
+            for when, sample in zip(("Before", "After"), now.samples, strict=False)
+        )
     if not now.step:
         return note("Reading.")
     return note(f"Step {now.step} of {now.steps}, about {now.seconds_left:.0f} s left.")

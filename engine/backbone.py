@@ -144,7 +144,8 @@ class Backbone:
         """One line for the start and for the About page."""
         size = f"{self.model.num_parameters() / 1e6:.0f}M parameters"
         kind = short(self.plan.dtype) if self.plan.quantization == "none" else self.plan.quantization
-        return f"{self.name}, {size}, {kind} on {self.plan.device} ({self.plan.reason})"
+        base = f", with the adapter {self.base_name} under all" if self.base_name else ""
+        return f"{self.name}, {size}, {kind} on {self.plan.device} ({self.plan.reason}){base}"
 
     def render(self, messages: Sequence[Message]) -> str:
         """Messages -> the prompt string, ready for the model's answer. The one place that knows templates.

@@ -1,9 +1,10 @@
-"""Learn: teach methods on a population; fit: go on for one person; generate: write; models: which fit here."""
+"""Learn: teach methods on a population; fit: go on for one person; cope: adapter, refinement and contrast in one go;
+generate: write; models: which fit here."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,16 +16,20 @@ from engine.learning import (
     beginning,
     checkpoint_path,
     fit,
+    fitted_on,
     keep,
     learn,
     learns,
     missing,
     recipe_for,
+    stand_on,
     state_of,
     state_path,
 )
-from engine.methods import ARMS, BASES, METHODS, Ask
+from engine.methods import ARMS, BASES, METHODS, Ask, arm_id
 from engine.methods.base import Method
+from engine.methods.dpo import DPO
+from engine.methods.lora import LoRA
 from engine.population import people
 from engine.profile import Profile, build
 from engine.state import StateError
@@ -32,6 +37,8 @@ from engine.summary import summarize
 from engine.train import Progress, Recipe, TrainError
 from engine.weights import WeightsError, sha256
 
+LORA, REFINED = arm_id(LoRA()), arm_id(DPO())
+TASK = Recipe(steps=300, lr=1e-3)  # of a task-adapted model (log 2026-11-24)
 TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError, encoder.EncoderError)
 
 
@@ -48,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="models|learn|fit|generate")
+    commands = parser.add_subparsers(required=True, metavar="models|learn|fit|cope|generate")
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--model", help="as in app.py")
     running.add_argument("--encoder", help="as in app.py")
     running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
+    running.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     learning = commands.add_parser(
         "learn", parents=[running, _recipe_flags(Recipe())], help="teach methods on a population"
     )
@@ -61,21 +69,28 @@ def _parser() -> argparse.ArgumentParser:
     learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
+    personal = argparse.ArgumentParser(add_help=False)
+    personal.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
+    personal.add_argument("--data-dir", type=Path, default=Path("palate-data"))
+    asking = argparse.ArgumentParser(add_help=False)
+    asking.add_argument("--topic", default="anything")
+    asking.add_argument("--n", type=int, default=1)
+    asking.add_argument("--seed", dest="text_seed", type=int, default=0, help="of the texts")
+    asking.add_argument("--json", action="store_true", help="one line of JSON a text")
     fitting = commands.add_parser(
-        "fit", parents=[running, _recipe_flags(None)], help="go on with one person's likes alone"
+        "fit", parents=[running, personal, _recipe_flags(None)], help="go on with one person's likes alone"
     )
     fitting.add_argument("methods", nargs="+", metavar="METHOD")
-    fitting.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
-    fitting.add_argument("--data-dir", type=Path, default=Path("palate-data"))
     fitting.set_defaults(command=_fit)
-    writing = commands.add_parser("generate", parents=[running], help="write for one person, all methods in one batch")
-    writing.add_argument("--profile", type=Path, required=True)
+    chain = commands.add_parser(
+        "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
+    )
+    chain.add_argument("--population", type=Path, help="many people, for a task-adapted model where there is none yet")
+    chain.set_defaults(command=_cope, **dict.fromkeys(field.name for field in fields(Recipe)))
+    writing = commands.add_parser(
+        "generate", parents=[running, personal, asking], help="write for one person, all methods in one batch"
+    )
     writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
-    writing.add_argument("--topic", default="anything")
-    writing.add_argument("--n", type=int, default=1)
-    writing.add_argument("--seed", type=int, default=0)
-    writing.add_argument("--data-dir", type=Path, default=Path("palate-data"))
-    writing.add_argument("--json", action="store_true", help="one line of JSON a text")
     writing.set_defaults(command=_generate)
     commands.add_parser("models", add_help=False, help="known chat models and the memory they need here")
     return parser
@@ -116,14 +131,26 @@ def _told(progress: Progress) -> None:
         )
 
 
+def _loaded(options: argparse.Namespace, folder: Path) -> Backbone:
+    lm = Backbone.load(options.model, options.quantize)
+    if options.base == "auto":
+        stand_on(lm, folder)
+    return lm
+
+
 def _learn(options: argparse.Namespace) -> int:
-    lm, recipe = Backbone.load(options.model, options.quantize), _recipe(options, Recipe())
+    recipe = _recipe(options, Recipe())
+    methods = {arm: method for arm, method in _named(options.methods).items() if not method.personal}
+    bases = methods.keys() & BASES.keys()
+    lm = Backbone.load(options.model, options.quantize) if bases else _loaded(options, options.out)
     population, named = people(options.population), sha256(options.population)
     others = people(options.held_out) if options.held_out else population[::10]
     population = population if options.held_out else [p for i, p in enumerate(population) if i % 10]
-    for arm, method in _named(options.methods).items():
-        if not learns(method) or method.learned_as is not method or method.personal:
+    for arm, method in sorted(methods.items(), key=lambda pair: pair[0] not in bases):  # what stands under all, first
+        if not learns(method) or method.learned_as is not method:
             continue
+        if bases and arm not in bases and options.base == "auto":
+            stand_on(lm, options.out)
         print(arm, flush=True)
         path = state_path(lm, method, options.out, "")
         checkpoint = checkpoint_path(path, named)
@@ -142,24 +169,62 @@ def _person(path: Path) -> Profile:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    lm, profile = Backbone.load(options.model, options.quantize), _person(options.profile)
-    for arm, method in _named(options.methods).items():
-        before = beginning(lm, method, options.data_dir, profile)
-        recipe = _recipe(options, recipe_for(method, len(profile.liked)))
-        path = state_path(lm, method, options.data_dir, profile.user)
-        checkpoint = checkpoint_path(path, profile.digest)
-        out = fit(lm, method, profile, before, recipe, checkpoint=checkpoint, on_progress=_told)
-        keep(path, lm, method, out, recipe, {"profile": profile.digest})
-        print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}")
+    profile = _person(options.profile)
+    lm = _loaded(options, options.data_dir)
+    for arm in _named(options.methods):
+        _fit_one(lm, arm, profile, options)
     return 0
 
 
+def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespace) -> None:
+    method = ARMS[arm]
+    before = beginning(lm, method, options.data_dir, profile)
+    recipe = _recipe(options, recipe_for(method, len(profile.liked)))
+    path = state_path(lm, method, options.data_dir, profile.user)
+    checkpoint = checkpoint_path(path, profile.digest)
+    out = fit(lm, method, profile, before, recipe, checkpoint=checkpoint, on_progress=_told)
+    keep(path, lm, method, out, recipe, {"profile": profile.digest, "likes": len(profile.liked)})
+    print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}", flush=True)
+
+
+def _cope(options: argparse.Namespace) -> int:
+    """The chain of CoPe (arXiv 2506.12109, figure 2); a stage that is done for these likes is not run again."""
+    profile, folder = _person(options.profile), options.data_dir
+    lm = _loaded(options, folder)
+    if options.population and not lm.base_name:
+        [(arm, base)] = BASES.items()
+        crowd, named = people(options.population), sha256(options.population)
+        if profile.user in {person.user for person in crowd}:
+            raise TrainError(f"{profile.user} is among the people of {options.population}: take them out of it first")
+        path = state_path(lm, base, folder, "")
+        print(f"task-adapted model ({arm}) from {len(crowd)} people", flush=True)
+        rest = [person for i, person in enumerate(crowd) if i % 10]
+        recipe = _recipe(options, TASK)
+        out, report = learn(
+            lm, base, rest, crowd[::10], recipe, checkpoint=checkpoint_path(path, named), on_progress=_told
+        )
+        keep(path, lm, base, out, recipe, report | {"population": named})
+        stand_on(lm, folder)
+    for arm in (LORA, REFINED):
+        method = ARMS[arm]
+        path = state_path(lm, method, folder, profile.user)
+        if profile.digest == fitted_on(path):
+            print(f"{arm}: fitted to these likes already", flush=True)
+        else:
+            _fit_one(lm, arm, profile, options)
+    chain = {arm: m for arm, m in ARMS.items() if m.name in ("lora", "dpo", "cope") or arm == next(iter(ARMS))}
+    return _write(lm, profile, chain, options)
+
+
 def _generate(options: argparse.Namespace) -> int:
-    lm, profile = Backbone.load(options.model, options.quantize), _person(options.profile)
-    profile = replace(profile, summary=summarize(lm, profile))
-    ask = Ask(payload=options.topic, n=options.n, seed=options.seed)
+    lm, profile = _loaded(options, options.data_dir), _person(options.profile)
+    return _write(lm, replace(profile, summary=summarize(lm, profile)), _named(options.methods), options)
+
+
+def _write(lm: Backbone, profile: Profile, arms: Mapping[str, Method], options: argparse.Namespace) -> int:
+    ask = Ask(payload=options.topic, n=options.n, seed=options.text_seed)
     told = {}
-    for arm, method in _named(options.methods).items():
+    for arm, method in arms.items():
         if why := missing(lm, method, options.data_dir, profile):
             print(f"{arm}: {why}", file=sys.stderr)
         else:

@@ -83,7 +83,9 @@ def contrasted(expert: Logits, amateur: Logits, contrast: Contrast) -> Logits:
     """
     log_e, log_a = _log_softmax(expert), _log_softmax(amateur)
     keep = log_e >= np.log(contrast.plausibility) + log_e.max()
-    return np.where(keep, log_e - contrast.weight * log_a, -np.inf)
+    scores = np.full_like(log_e, -np.inf)
+    scores[keep] = log_e[keep] - contrast.weight * log_a[keep]
+    return scores
 
 
 def draw(logits: Logits, ask: Ask, uniform: float) -> int:

@@ -14,10 +14,10 @@ import torch
 
 from engine import encoder
 from engine.backbone import Backbone
-from engine.methods import METHODS, arm_id
+from engine.methods import BASES, METHODS, arm_id
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
-from engine.methods.lora import LoRA
+from engine.methods.lora import LoRA, write_peft
 from engine.methods.none import NoProfile
 from engine.population import examples
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
@@ -114,6 +114,14 @@ def _named(path: Path, _changed: int) -> str:
 @lru_cache(maxsize=64)
 def _loaded(path: Path, _changed: int, facts: tuple[tuple[str, str], ...], device: torch.device) -> State:
     return {name: tensor.to(device) for name, tensor in load(path, dict(facts)).items()}
+
+
+def stand_on(lm: Backbone, folder: Path) -> None:
+    """Put the task-adapted model under all arms, where the data folder or Palate has one for this model."""
+    for arm, method in BASES.items():
+        state = state_of(lm, method, folder, "")
+        if state and not lm.base_name:
+            lm.adapt(method.adapter(lm, state), f"{arm}:{state_name(lm, method, folder, '')[:8]}")
 
 
 def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str | None:
@@ -251,9 +259,12 @@ def fit(
 
 
 def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:
-    """Write the state, its curve and, beside it, where it came from."""
+    """Write the state, its curve and, beside it, where it came from; an adapter in PEFT's format as well."""
     save(path, out.state, {**facts_of(lm, method), "population": str(report.get("population", ""))})
     write_curve(path.with_suffix(".csv"), out.curve)
+    adapter = method.start if isinstance(method, DPO) else method
+    if isinstance(adapter, LoRA) and lm.projection(0, "q").stop is None:  # PEFT cannot adapt a part of a module
+        write_peft(path.with_suffix(".peft"), lm, adapter, out.state)
     told = {
         "arm": arm_id(method),
         "settings": {name: str(value) for name, value in asdict(method).items()},
@@ -268,6 +279,14 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
         **report,
     }
     path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def fitted_on(path: Path) -> str:
+    """The digest of the likes that the state at `path` was fitted to, "" where there is none."""
+    try:
+        return str(json.loads(path.with_suffix(".json").read_text())["profile"]) if path.exists() else ""
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _commit() -> str:

@@ -12,10 +12,11 @@ from collectors.table import ROLES, Table
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.claude import Claude
-from engine.learning import state_name
+from engine.learning import stand_on, state_name
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
+from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
@@ -106,7 +107,7 @@ class Sending:
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way of writing on the Train page. `lacks` says why it cannot run, "" where it can; `note` what it learned;
-    `teachable` whether it learns from many people."""
+    `teachable` whether it learns from many people, `fittable` whether from this one."""
 
     arm: str
     title: str
@@ -114,6 +115,7 @@ class Way:
     lacks: str
     note: str
     teachable: bool
+    fittable: bool
 
 
 class NotReady(RuntimeError):
@@ -146,17 +148,22 @@ class Studio:
         seed: int = 0,
         summary_model: str = "",
         sentence_encoder: str | None = None,
+        base: bool = True,
     ) -> "Studio":
         """Open the data folder and load the models; raises CannotStart.
 
-        `summary_model` may write the summary, if the environment has a key and once the person says yes.
+        `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
+        all ways of writing stand on the task-adapted model, where there is one for it.
         """
         try:
             encoder.use(sentence_encoder)
             store = Store(data_dir)
             claude = Claude.from_environment(summary_model) if summary_model else None
-            return cls(store, Backbone.load(model, quantize), seed, claude)
-        except (StoreError, WeightsError, BackboneError, CollectError, encoder.EncoderError) as error:
+            lm = Backbone.load(model, quantize)
+            if base:
+                stand_on(lm, data_dir)
+            return cls(store, lm, seed, claude)
+        except (StoreError, WeightsError, BackboneError, CollectError, StateError, encoder.EncoderError) as error:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
@@ -296,11 +303,13 @@ class Studio:
         """Every way of writing: whether it takes part, why it cannot, and what it has learned."""
         rater, profile = self.store.rater(session), self.worker.profile
         chosen, missing = selected(self.store, rater), lacking(self.store, self.lm, profile)
-        told, can = [], self.teacher.teachable()
+        told, can, own = [], self.teacher.teachable(), self.teacher.fittable()
         for arm, method in ARMS.items():
             why = missing.get(arm, "")
             note = f"learned ({name[:6]})" if (name := state_name(self.lm, method, self.folder, rater)) else ""
-            told.append(Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note, arm in can))
+            told.append(
+                Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note, arm in can, arm in own)
+            )
         return told
 
     def choose(self, session: str, arms: Sequence[str]) -> None:
@@ -311,10 +320,10 @@ class Studio:
         self.store.select(self.store.rater(session), arms)
         self.worker.poke()
 
-    def fit(self, session: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
-        """Teach the person's own soft tokens from their likes; yields now and then. Raises Refused with the reason."""
+    def fit(self, session: str, arm: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
+        """Fit a way to this person's likes alone; yields now and then. Raises Refused with the reason."""
         self.store.rater(session)
-        return self.teacher.fit(self.worker.profile, stopped)
+        return self.teacher.fit(arm, self.worker.profile, stopped)
 
     def teach(self, session: str, arm: str, population: Path, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now

@@ -8,10 +8,20 @@ from pathlib import Path
 
 from collectors.item import CollectError
 from engine.backbone import Backbone
-from engine.learning import FIT, OnProgress, checkpoint_path, fit, keep, learn, learns, state_of, state_path
+from engine.decode import decode
+from engine.learning import (
+    OnProgress,
+    beginning,
+    checkpoint_path,
+    fit,
+    keep,
+    learn,
+    learns,
+    recipe_for,
+    state_path,
+)
 from engine.methods import ARMS
-from engine.methods.base import Method
-from engine.methods.fitted import Fitted
+from engine.methods.base import Ask, Method
 from engine.population import people
 from engine.profile import Profile
 from engine.state import StateError
@@ -20,6 +30,7 @@ from engine.weights import sha256
 from studies.store import Refused
 
 TEACH = Recipe(steps=300, lr=3e-3, evaluate_every=25, seconds=1800)
+SAMPLE = Ask(seed=1)  # what is written before and after a fit, for the person to compare
 HELD_OUT = 10  # every tenth person stops the training or judges it
 
 Stopped = Callable[[], bool]
@@ -28,7 +39,8 @@ Curve = tuple[tuple[int, float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How far it is, and what came of it: `ended` is "" while it runs; the curve is (step, loss, held-out loss)."""
+    """How far it is, and what came of it: `ended` is "" while it runs; the curve is (step, loss, held-out loss);
+    `samples` are a text as it was written before, and as it is now."""
 
     step: int
     steps: int
@@ -37,6 +49,7 @@ class Fitting:
     before: float = 0.0
     after: float = 0.0
     ended: str = ""
+    samples: tuple[str, ...] = ()
 
 
 class Teacher:
@@ -53,21 +66,28 @@ class Teacher:
         """The arms that learn from many people."""
         return [arm for arm, m in ARMS.items() if learns(m) and m.learned_as is m and not m.personal]
 
-    def fit(self, profile: Profile, stopped: Stopped) -> Iterator[Fitting]:
-        """The person's own soft tokens, from their likes alone; raises Refused with the reason where it cannot be."""
-        method = Fitted()
+    def fittable(self) -> list[str]:
+        """The arms that learn from one person's likes."""
+        return [arm for arm, m in ARMS.items() if learns(m) and m.learned_as is m and m.personal]
+
+    def fit(self, arm: str, profile: Profile, stopped: Stopped) -> Iterator[Fitting]:
+        """One of `fittable`, from this person's likes alone; raises Refused with the reason where it cannot be."""
+        if arm not in self.fittable():
+            raise Refused("choose what to fit first")
+        method = ARMS[arm]
         try:
-            shared = state_of(self.lm, method.inner, self.folder, profile.user)
-        except StateError as error:
+            before = beginning(self.lm, method, self.folder, profile)
+        except (StateError, TrainError) as error:
             raise Refused(str(error)) from error
-        if not shared:
-            raise Refused(f"there is nothing to go on from for {self.lm.name}: teach it soft tokens below first")
+        recipe = recipe_for(method, len(profile.liked))
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
-            out = fit(self.lm, method, profile, shared, FIT, on_progress=on_progress, stopped=stopped)
-            return out, {"profile": profile.digest}
+            out = fit(self.lm, method, profile, before, recipe, on_progress=on_progress, stopped=stopped)
+            told = [(method.condition(self.lm, profile, state, SAMPLE), SAMPLE) for state in (before, out.state)]
+            samples = [texts[0].text for texts in decode(self.lm, told)]
+            return out, {"profile": profile.digest, "likes": len(profile.liked), "samples": samples}
 
-        return self._run(method, profile.user, FIT, work)
+        return self._run(method, profile.user, recipe, work)
 
     def teach(self, arm: str, population: Path, stopped: Stopped) -> Iterator[Fitting]:
         """One of `teachable`, from a reactions file of many people. It resumes after a kill, with the same file.
@@ -138,4 +158,6 @@ class Teacher:
         if "gain" in report:  # with the profile of somebody else it should do worse
             error = 1.96 * float(str(report["gain_error"]))
             ended += f"; a person's own profile saves {report['gain']:.3f} (+- {error:.3f}) over somebody else's"
-        return Fitting(out.curve[-1][0], recipe.steps, 0.0, out.curve, out.before, out.after, ended)
+        told = report.get("samples")
+        samples = tuple(str(text) for text in told) if isinstance(told, list) else ()
+        return Fitting(out.curve[-1][0], recipe.steps, 0.0, out.curve, out.before, out.after, ended, samples)

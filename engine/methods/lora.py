@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from engine.backbone import Backbone, BackboneError, Part
+from engine.backbone import Backbone, Part
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import needs_likes, seeded
 from engine.patches import LowRank, Site
@@ -77,16 +77,12 @@ TAM = LoRA(rank=16, alpha=16, parts="qkvo", of="population")
 def write_peft(folder: Path, lm: Backbone, method: LoRA, state: State) -> None:
     """The adapter as PEFT and vLLM read it: adapter_config.json and adapter_model.safetensors in `folder`.
 
-    Raises BackboneError for families that fuse q, k and v: PEFT has no adapter of a part of a module.
+    For families that keep q, k and v apart: PEFT has no adapter of a part of a module.
     """
     tensors, modules = {}, set()
     for name in (name.removesuffix(".a") for name in state if name.endswith(".a")):
         layer, part = name.split(".")
         site = lm.projection(int(layer), cast(Part, part))
-        if site.stop is not None:
-            raise BackboneError(
-                f"{lm.name} fuses its projections, which PEFT cannot adapt apart: keep the state as it is"
-            )
         modules.add(site.module.rpartition(".")[2])
         for mine, theirs in (("a", "lora_A"), ("b", "lora_B")):
             path = f"base_model.model.{site.module}.{theirs}.weight"
@@ -94,7 +90,7 @@ def write_peft(folder: Path, lm: Backbone, method: LoRA, state: State) -> None:
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": lm.name,
+        "base_model_name_or_path": f"{lm.name} with {lm.base_name} merged" if lm.base_name else lm.name,
         "r": method.rank,
         "lora_alpha": method.alpha,
         "lora_dropout": method.dropout,

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from collectors.item import Item, Signal, write_reactions
+from engine import commands
 from engine.__main__ import main
 from engine.methods import ARMS
+from engine.train import Recipe
 from tests.names import TAUGHT, UNTAUGHT
 
 QUICK = ["--steps", "2", "--batch", "2", "--accumulate", "1", "--evaluate-every", "1", "--max-target-tokens", "8"]
@@ -69,7 +71,10 @@ def test_what_is_learned_is_fitted_and_writes(run, me: Path, tmp_path: Path) -> 
         ([(Item("made", "x", "joke", "Nobody rated it."), None)], ["none"]),
         (rows("me", 1), ["none", "history", "reranked"]),
         (rows("me", 6, sign=-1), ["none"]),
-        (rows("me", 6, text="\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a {n}"), ["none", "history", "retrieval", "reranked"]),
+        (
+            rows("me", 6, text="\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a {n}"),
+            ["none", "history", "retrieval", "reranked"],
+        ),
         (rows("me", 5, text="word " * 4000 + "{n}"), ["none", "history", "retrieval", "reranked"]),  # 20 kB each
     ],
     ids=["no likes", "one like", "only dislikes", "another script", "20 kB each"],
@@ -112,3 +117,33 @@ def test_trouble_is_one_sentence(run, me: Path, tmp_path: Path, arguments: list[
     assert code == 2
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_the_chain_fits_refines_and_contrasts(
+    run, me: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(commands, "TASK", Recipe(steps=2, batch=2, accumulate=1, evaluate_every=1, max_target_tokens=8))
+    data, crowd = tmp_path / "data", tmp_path / "crowd.jsonl"
+    write_reactions(crowd, [(f"user{n}", rows(f"user{n}", 5)) for n in range(40)])
+    code, out, _ = run("cope", "--profile", me, "--population", crowd, "--data-dir", data, "--json")
+    assert code == 0
+    wrote = [json.loads(line)["arm"] for line in out.splitlines() if line.startswith("{")]
+    assert [ARMS[arm].name for arm in wrote] == ["none", "lora", "dpo", "cope", "cope"]
+    assert "task-adapted model" in out
+    code, again, _ = run("cope", "--profile", me, "--population", crowd, "--data-dir", data, "--json")
+    assert code == 0
+    assert again.count("fitted to these likes already") == 2
+    assert "task-adapted model" not in again
+    assert [line for line in again.splitlines() if line.startswith("{")] == [
+        line for line in out.splitlines() if line.startswith("{")
+    ]
+    assert len(list(data.rglob("adapter_model.safetensors"))) == 3, "base, adapter, refined: in PEFT's format as well"
+
+
+def test_whoever_is_judged_is_not_in_the_population(run, me: Path, tmp_path: Path) -> None:
+    crowd = tmp_path / "crowd.jsonl"
+    write_reactions(crowd, [(user, rows(user, 5)) for user in ("me", *(f"user{n}" for n in range(40)))])
+    code, _, err = run("cope", "--profile", me, "--population", crowd, "--data-dir", tmp_path / "data")
+    assert code == 2
+    assert "me is among the people" in err
+    assert not (tmp_path / "data").exists()

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from collectors.item import Item, Signal, read_reactions, write_reactions
+from engine import learning
 from engine.learning import facts_of, state_of, state_path
 from engine.methods import ARMS, arm_id
+from engine.methods.cope import CoPe
+from engine.methods.dpo import DPO
 from engine.methods.e2p import E2P
 from engine.methods.fitted import Fitted
 from engine.methods.history import History
+from engine.methods.lora import LoRA
 from engine.state import save
 from engine.train import Recipe
 from studies import teaching
@@ -23,12 +27,13 @@ from studies.store import Refused, Store
 from tests.studies.test_pairs import Talker, likes, one_thread, person  # noqa: F401 - a fixture for every test here
 
 E2P_ARM, FITTED, HISTORY = arm_id(E2P()), arm_id(Fitted()), arm_id(History())
+ADAPTER, REFINED, CONTRASTED = arm_id(LoRA()), arm_id(DPO()), arm_id(CoPe())
 
 
 @pytest.fixture
 def studio(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> Studio:
     """A room whose worker does not run: what the verbs do is all that happens."""
-    monkeypatch.setattr(teaching, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
+    monkeypatch.setattr(learning, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
     room = Studio(Store(tmp_path), Talker(tiny))
     likes(room.store, 7)
     room.enter("a")
@@ -94,11 +99,11 @@ def test_a_damaged_state_takes_its_arm_out_in_words_and_pairs_go_on(studio):
 
 
 def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(studio):
-    with pytest.raises(Refused, match="nothing to go on from"):
-        next(studio.fit("a", lambda: False))
+    with pytest.raises(Refused, match="of which there is nothing yet"):
+        next(studio.fit("a", FITTED, lambda: False))
     teach(studio)
     assert "fit it on the Train page" in next(way.lacks for way in studio.ways("a") if way.arm == FITTED)
-    *steps, end = studio.fit("a", lambda: False)
+    *steps, end = studio.fit("a", FITTED, lambda: False)
     assert [now.step for now in steps] == list(range(9))
     assert all(now.ended == "" and now.steps == 8 for now in steps)
     assert end.after < end.before
@@ -112,19 +117,38 @@ def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(stud
 
 def test_a_fit_that_is_no_better_is_not_kept(studio, monkeypatch):
     teach(studio)
-    monkeypatch.setattr(teaching, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
-    *_, end = studio.fit("a", lambda: False)
+    monkeypatch.setattr(learning, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
+    *_, end = studio.fit("a", FITTED, lambda: False)
     assert "not kept" in end.ended
     assert state_of(studio.lm, Fitted(), studio.folder, ME) is None
+
+
+def test_an_adapter_is_fitted_then_refined_and_contrasted(studio):
+    assert [way.arm for way in studio.ways("a") if way.fittable] == [FITTED, ADAPTER, REFINED]
+    with pytest.raises(Refused, match=r"dpo goes on from lora, .* fit it first"):
+        next(studio.fit("a", REFINED, lambda: False))
+    lacks = {way.arm: way.lacks for way in studio.ways("a")}
+    assert all("fit it on the Train page" in lacks[arm] for arm in (ADAPTER, REFINED, CONTRASTED))
+    for arm in (ADAPTER, REFINED):
+        *_, end = studio.fit("a", arm, lambda: False)
+        assert end.after < end.before
+        assert len(end.samples) == 2
+    assert {way.arm for way in studio.ways("a") if not way.lacks} >= {ADAPTER, REFINED, CONTRASTED}
+    studio.choose("a", [CONTRASTED])
+    assert make_pairs(studio.store, studio.lm, person(studio.store), 4) > 0
+    with pytest.raises(Refused, match="choose what to fit"):
+        studio.fit("a", HISTORY, lambda: False)
 
 
 def test_a_fit_can_be_stopped_and_two_at_once_cannot_be(studio):
     teach(studio)
     go, first_step = threading.Event(), iter([False])
-    first = studio.fit("a", lambda: next(first_step, True) and go.wait(30))  # its second step waits to be stopped
+    first = studio.fit(
+        "a", FITTED, lambda: next(first_step, True) and go.wait(30)
+    )  # its second step waits to be stopped
     assert [next(first).step, next(first).step] == [0, 1]
     with pytest.raises(Refused, match="already"):
-        next(studio.fit("a", lambda: False))
+        next(studio.fit("a", FITTED, lambda: False))
     go.set()
     *_, end = first
     assert end.ended.startswith("stopped")
@@ -135,7 +159,7 @@ def test_a_fit_without_likes_ends_in_a_sentence(tmp_path, tiny, monkeypatch):
     room.enter("a")
     teach(room)
     with pytest.raises(Refused, match="at least two likes"):
-        list(room.fit("a", lambda: False))
+        list(room.fit("a", FITTED, lambda: False))
 
 
 # ---- teaching on many people's reactions
@@ -196,7 +220,7 @@ def test_memory_that_does_not_suffice_ends_in_a_sentence_and_the_next_try_works(
         raise torch.OutOfMemoryError("no memory")
 
     with monkeypatch.context() as broken:
-        broken.setattr("engine.train.losses", full)
+        broken.setattr("engine.train.token_logps", full)
         with pytest.raises(Refused, match="memory"):
             list(studio.teach("a", E2P_ARM, crowd, lambda: False))
     assert list(studio.teach("a", E2P_ARM, crowd, lambda: False))[-1].ended
