@@ -92,7 +92,7 @@ def jester(
     jokes = jester_jokes(folder)
     why = unfit(jokes, encode)
     side: dict[str, list[tuple[int, float]]] = {}
-    for user, ratings in groupby(_ratings(folder), key=lambda row: row[0]):
+    for user, ratings in groupby(ratings_of(folder), key=lambda row: row[0]):
         if held_out("jester", user) is held:
             side[user] = [(joke, rating) for _, joke, rating in ratings]
     # Which people, where there are more than wanted, is drawn by hash too: it does not depend on their order.
@@ -121,7 +121,7 @@ def jester(
         yield f"jester-{user}", reactions
 
 
-def _ratings(folder: Path) -> Iterator[tuple[str, int, float]]:
+def ratings_of(folder: Path) -> Iterator[tuple[str, int, float]]:
     with _open(folder / "ratings.csv.gz") as file:
         for row in csv.DictReader(file):
             yield row["user_id"], int(row["joke_id"]), float(row["rating"])

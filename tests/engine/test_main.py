@@ -119,9 +119,7 @@ def test_trouble_is_one_sentence(run, me: Path, tmp_path: Path, arguments: list[
     assert err.count("\n") == 1
 
 
-def test_the_chain_fits_refines_and_contrasts(
-    run, me: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_the_chain_fits_refines_and_contrasts(run, me: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(commands, "TASK", Recipe(steps=2, batch=2, accumulate=1, evaluate_every=1, max_target_tokens=8))
     data, crowd = tmp_path / "data", tmp_path / "crowd.jsonl"
     write_reactions(crowd, [(f"user{n}", rows(f"user{n}", 5)) for n in range(40)])
