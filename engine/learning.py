@@ -22,7 +22,7 @@ from engine.methods.none import NoProfile
 from engine.population import examples
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile
-from engine.state import Facts, StateError, key, load, parameters, save
+from engine.state import Facts, StateError, content, key, load, parameters, save
 from engine.train import (
     Example,
     Objective,
@@ -121,7 +121,7 @@ def stand_on(lm: Backbone, folder: Path) -> None:
     for arm, method in BASES.items():
         state = state_of(lm, method, folder, "")
         if state and not lm.base_name:
-            lm.adapt(method.adapter(lm, state), f"{arm}:{state_name(lm, method, folder, '')[:8]}")
+            lm.adapt(method.adapter(lm, state), f"{arm}:{content(state)[:8]}")
 
 
 def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str | None:

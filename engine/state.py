@@ -23,6 +23,14 @@ def key(facts: Facts) -> str:
     return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def content(state: State) -> str:
+    """sha256 of the tensors, rounded to bfloat16: the same for a state as it was learned and as it is shipped."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].detach().bfloat16().cpu().view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save(path: Path, state: State, facts: Facts, dtype: torch.dtype = torch.float32) -> None:
     """Write whole or not at all: to a temporary name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)

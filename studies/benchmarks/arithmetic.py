@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from collectors.item import Item, Signal
+from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import says
+from engine.learning import fit, recipe_for, says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.e2p import E2P
 from engine.methods.lora import LoRA
 from engine.patches import Patches, attached
-from engine.profile import Profile
+from engine.profile import Profile, build
 from engine.prompt import prompt
 from engine.train import Example, losses, target_ids
 from engine.weights import find
@@ -38,7 +40,7 @@ def run(model: str | None = None) -> dict[str, Any]:
     endless = copy(lm)
     endless.stop_ids = frozenset()  # exactly NEW tokens, for all alike
     with _all_threads():
-        return {**decoding(endless), **stepping(endless), **training(lm, model)}
+        return {**decoding(endless), **stepping(endless), **training(lm, model), **fitting(lm)}
 
 
 @contextmanager
@@ -89,8 +91,9 @@ def stepping(lm: Backbone) -> dict[str, float]:
     big = torch.ones(1 << 28)  # 1 GiB
     bandwidth = max(big.numel() * 4 / _seconds(big.sum) for _ in range(5))
     floor = sum(p.numel() * p.element_size() for p in lm.model.parameters()) / bandwidth
-    one, many = _step(lm, 1, {}), _step(lm, ROWS, {})
-    patched = _step(lm, ROWS, low_rank_everywhere(lm))
+    one, many = _step(lm, [{}]), _step(lm, [{}] * ROWS)
+    patched = _step(lm, [low_rank_everywhere(lm)] * ROWS)
+    people = _step(lm, [low_rank_everywhere(lm) for _ in range(ROWS)])
     return {
         "bandwidth_gb_s": round(bandwidth / 1e9, 1),
         "step_ms_b1": round(one * 1e3, 1),
@@ -98,6 +101,7 @@ def stepping(lm: Backbone) -> dict[str, float]:
         "step_b8_over_b1": round(many / one, 2),
         "floor_ratio_b8": round(many / floor, 2),
         "floor_ratio_b8_patched": round(patched / floor, 2),
+        "adapter_rows_overhead": round(people / many, 2),
     }
 
 
@@ -108,14 +112,15 @@ def low_rank_everywhere(lm: Backbone) -> Patches:
 
 
 @torch.inference_mode()
-def _step(lm: Backbone, rows: int, patches: Patches) -> float:
-    """Median seconds of one step after a prompt of 166 tokens a row."""
+def _step(lm: Backbone, patches: list[Patches]) -> float:
+    """Median seconds of one step after a prompt of 166 tokens a row, of rows with these patches."""
+    rows = len(patches)
     ids = torch.randint(100, 1000, (rows, 166), generator=torch.Generator().manual_seed(0)).to(lm.device)
     mask = torch.ones_like(ids)
     mask[:, 0] = 0  # as the decoder pads
     cache = lm.cache()
     seconds = []
-    with attached(lm.model, [patches] * rows):
+    with attached(lm.model, patches):
         lm.step(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
         for turn in range(NEW):
             mask = torch.cat([mask, mask.new_ones(rows, 1)], -1)
@@ -157,10 +162,22 @@ def training(lm: Backbone, model: str | None) -> dict[str, Any]:
     }
 
 
+def fitting(lm: Backbone) -> dict[str, float]:
+    """An adapter of one person's own: 50 likes of the sample feed, two epochs."""
+    items = [item for item, _ in Sample()][::5][:50]
+    profile = build("somebody", [(item, Signal(item.id, 1)) for item in items], topics=False)
+    method = LoRA()
+    born = {name: tensor.to(lm.device) for name, tensor in method.born(lm, profile.vectors).items()}
+    out = fit(lm, method, profile, born, recipe_for(method, len(items)))
+    return {
+        "per_user_fit_seconds": round(out.seconds, 1),
+        "per_user_fit_before": round(out.before, 4),
+        "per_user_fit_after": round(out.after, 4),
+    }
+
+
 def _example(lm: Backbone, row: int, dice: np.random.Generator) -> Example:
     """63 prompt tokens, a soft token and 32 targets: 96 in all."""
-    from collectors.item import Item, Signal
-
     vectors = dice.normal(size=(4, 384)).astype(np.float32)
     items = tuple(Item("made", f"{row}-{i}", "joke", "x") for i in range(4))
     profile = Profile("x", items, tuple(Signal(item.id, 1) for item in items), vectors=vectors, vector=vectors.mean(0))

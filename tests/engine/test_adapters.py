@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import beginning, facts_of, fit, recipe_for, says, state_of, state_path
+from engine.learning import beginning, facts_of, fit, recipe_for, says, stand_on, state_of, state_path
 from engine.losses import dpo
-from engine.methods import TAM, Ask, CoPe, LoRA
+from engine.methods import TAM, Ask, CoPe, LoRA, arm_id
 from engine.methods.base import Conditioning, State
 from engine.methods.dpo import DPO
 from engine.methods.e2p import E2P
@@ -26,7 +26,7 @@ from engine.patches import together
 from engine.plan import Plan
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
-from engine.state import StateError, load, save
+from engine.state import StateError, content, load, save
 from engine.train import Example, Recipe, TrainError, losses, train
 
 FLOAT32 = Plan("cpu", torch.float32, "none", "for tests")
@@ -177,6 +177,23 @@ def test_too_few_likes_or_all_the_same_are_refused(tiny, texts):
     who = build("few", reactions, topics=False)
     with pytest.raises(TrainError, match="likes"):
         fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK)
+
+
+def test_the_base_that_lies_in_the_data_folder_is_put_under_all_once(tiny, tmp_path):
+    state = taught(tiny, TAM)
+    stand_on(tiny, tmp_path)
+    assert tiny.base_name == "", "there is none"
+    save(state_path(tiny, TAM, tmp_path, ""), state, facts_of(tiny, TAM))
+    based = fresh(tiny)
+    stand_on(based, tmp_path)
+    assert based.base_name == f"{arm_id(TAM)}:{content(state)[:8]}"
+    assert based.base_name in based.describe()
+    before = based.fingerprint
+    stand_on(based, tmp_path)
+    assert based.fingerprint == before
+    shipped = {name: tensor.bfloat16().float() for name, tensor in state.items()}
+    assert content(shipped) == content(state), "as it was learned and as it is shipped"
+    assert content(taught(tiny, TAM, seed=1)) != content(state)
 
 
 # ---- DPO
