@@ -46,12 +46,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         told = studio.ways(session_of(studio, request))
         ticked = gr.CheckboxGroup([(way.title, way.arm) for way in told], value=[way.arm for way in told if way.chosen])
         mine = [(way.title, way.arm) for way in told if way.fittable]
-        return (
-            ticked,
-            words.ways(told),
-            gr.Dropdown(mine, value=mine[0][1]),
-            gr.Dropdown([(way.title, way.arm) for way in told if way.teachable]),
-        )
+        many = [(way.title, way.arm) for way in told if way.teachable]
+        return ticked, words.ways(told), gr.Dropdown(mine, value=mine[0][1]), gr.Dropdown(many)
 
     @in_words
     def choose(arms: list[str], request: gr.Request) -> None:

@@ -38,11 +38,11 @@ METHODS: dict[str, type[Method]] = {
 
 def arm_id(method: Method) -> str:
     """Method name and a short hash of its settings: another setting is another arm."""
-    settings = json.dumps(_settings(method), sort_keys=True)
+    settings = json.dumps(settings_of(method), sort_keys=True)
     return f"{method.name}-{hashlib.sha256(settings.encode()).hexdigest()[:6]}"
 
 
-def _settings(method: Method) -> dict[str, object]:
+def settings_of(method: Method) -> dict[str, object]:
     """The fields; a wrapped method stands in them by its own arm id."""
     told = {field.name: getattr(method, field.name) for field in fields(method)}
     return {name: arm_id(value) if isinstance(value, Method) else value for name, value in told.items()}

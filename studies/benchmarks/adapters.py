@@ -43,8 +43,14 @@ class Rater:
     judged: tuple[tuple[str, bool], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    likelihood: float
+    accuracy: float
+
+
 def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitted: int, seeds: int) -> Iterator[str]:
-    """Lines of JSON: one a person and seed, then the table. `folder` is the data folder that holds the task adapter."""
+    """Lines of JSON: one a fit, and after each seed the table so far. `folder` is the data folder with the task adapter."""
     crowd = {user for path in populations for user, _ in read_reactions(path)}
     found, popularity = raters(data, crowd, people)
     plain, based = Backbone.load(), Backbone.load()
@@ -77,13 +83,18 @@ def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitt
                 said |= {f"{name}, over the base": _less(said[name], tam) for name in ("", ", wrong person")}
                 for name, scores in said.items():
                     rows.setdefault(method.name + name, [[] for _ in few])[n].append(figures(scores, rater))
-    table: dict[str, Any] = {}
-    for name, all_of_them in everybody.items():
-        table[f"{name}, all"] = summed([[one] for one in all_of_them])
-        table[name] = summed([[one] for one in all_of_them[:fitted]])
-    bases = everybody["tam"][:fitted]
-    table |= {name: summed(several) | {"against_tam": gained(several, bases)} for name, several in rows.items()}
-    yield json.dumps({"people": len(found), "fitted": len(few), "seeds": seeds, "table": table})
+        yield json.dumps({"people": len(found), "fitted": len(few), "seeds": seed + 1, "table": table(everybody, rows)})
+
+
+def table(everybody: Mapping[str, list[Figures]], rows: Mapping[str, list[list[Figures]]]) -> dict[str, Any]:
+    """Floors on all people and on those with adapters; each way of these people, and its gain over the base."""
+    few = len(next(iter(rows.values())))
+    made: dict[str, Any] = {}
+    for name, people in everybody.items():
+        made[f"{name}, all"] = summed([[one] for one in people])
+        made[name] = summed([[one] for one in people[:few]])
+    bases = everybody["tam"][:few]
+    return made | {name: summed(people) | {"over_tam": gained(people, bases)} for name, people in rows.items()}
 
 
 def raters(data: Path, crowd: set[str], people: int) -> tuple[list[Rater], Scores]:
@@ -131,12 +142,6 @@ def scored(lm: Backbone, method: Method, state: State, profile: Profile, texts: 
 def _less(scores: Scores, base: Scores) -> Scores:
     """The implicit reward, a token (CoPe, arXiv 2506.12109, section 3.2)."""
     return {text: score - base[text] for text, score in scores.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    likelihood: float
-    accuracy: float
 
 
 def figures(scores: Mapping[str, float], rater: Rater) -> Figures:
