@@ -2,7 +2,7 @@
 
 Each is judged once more, on held-out people's likes that nobody learned from: only what does better with the right
 person's profile than with a wrong one's, beyond 1.96 standard errors, is shipped, in bfloat16, with its provenance; the
-rest is told.
+rest is told. The task-adapted model knows nobody, and has to beat the plain one.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from collectors.item import read_reactions
 from engine.backbone import Backbone
-from engine.learning import CONTROL, PRETRAINED, control, unseen
+from engine.learning import CONTROL, PRETRAINED, control, stand_on, unseen
 from engine.methods import ARMS, BASES
 from engine.population import examples, people
 from engine.state import load, save
@@ -34,11 +34,17 @@ def main() -> int:
     judged = unseen(examples(others, 1, seed=1), learned)
     judged = [judged[i] for i in np.random.default_rng(1).permutation(len(judged))[:CONTROL]]
     vectors = np.concatenate([profile.vectors for profile in others])
-    for told in sorted(options.folder.rglob("*.json")):
-        report = json.loads(told.read_text())
-        method, state = (ARMS | BASES)[report["arm"]], told.with_suffix(".safetensors")
+    reports = [(json.loads(told.read_text()), told.with_suffix(".safetensors"))
+               for told in options.folder.rglob("*.json") if told.parent.suffix != ".peft"]  # fmt: skip
+    for report, state in sorted(reports, key=lambda pair: (pair[0]["arm"] not in BASES, pair[0]["arm"])):  # bases first
+        method = (ARMS | BASES)[report["arm"]]
         with safe_open(state, framework="pt") as file:
             facts = file.metadata()
+        if facts.get("base"):
+            stand_on(lm, options.folder)
+        if facts.get("base", "") != lm.base_name:
+            print(f"{report['arm']}: learned over {facts.get('base') or 'no base'}, left out", flush=True)
+            continue
         born, taught = method.born(lm, vectors), load(state, facts)
         report |= control(lm, method, born, taught, judged, Recipe(**report["recipe"]))
         low = report["gain"] - 1.96 * report["gain_error"]

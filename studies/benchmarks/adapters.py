@@ -50,7 +50,7 @@ class Figures:
 
 
 def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitted: int, seeds: int) -> Iterator[str]:
-    """Lines of JSON: one a fit, and after each seed the table so far. `folder` is the data folder with the task adapter."""
+    """Lines of JSON: one a fit, and after each seed the table so far. `folder` holds the task adapter."""
     crowd = {user for path in populations for user, _ in read_reactions(path)}
     found, popularity = raters(data, crowd, people)
     plain, based = Backbone.load(), Backbone.load()

@@ -124,7 +124,7 @@ def test_a_fit_that_is_no_better_is_not_kept(studio, monkeypatch):
 
 
 def test_an_adapter_is_fitted_then_refined_and_contrasted(studio):
-    assert [way.arm for way in studio.ways("a") if way.fittable] == [FITTED, ADAPTER, REFINED]
+    assert [way.arm for way in studio.ways("a") if way.fittable] == [ADAPTER, FITTED, REFINED]
     with pytest.raises(Refused, match=r"dpo goes on from lora, .* fit it first"):
         next(studio.fit("a", REFINED, lambda: False))
     lacks = {way.arm: way.lacks for way in studio.ways("a")}
