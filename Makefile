@@ -27,10 +27,14 @@ WORK ?= /tmp/palate-pretrain
 JOKES = $(DATA)/rjokes/dev.csv.gz $(DATA)/short_jokes/jokes.csv.gz $(DATA)/stupidstuff/jokes.csv.gz
 PEOPLE = python -m engine.pretrained.population --jester $(DATA)/jester --jokes $(JOKES)
 
-pretrain:       ## the states that the first run needs, from DATA; about 17 minutes a method on one core
+pretrain:       ## the states that the first run needs, from DATA; about 17 minutes a method on one core. The soft tokens
+                ## are for --base none: over the task-adapted model they gain nothing (log 2026-11-25)
 	mkdir -p $(WORK)
 	$(PEOPLE) --out $(WORK)/train.jsonl
 	$(PEOPLE) --out $(WORK)/heldout.jsonl --held-out --people 300 --jester-people 300
-	python -m engine learn e2p topics persoma cross_attention --population $(WORK)/train.jsonl \
+	python -m engine learn tam --population $(WORK)/train.jsonl --held-out $(WORK)/heldout.jsonl \
+		--out $(WORK) --steps 300 --lr 1e-3 --evaluate-every 60 --seconds 1500
+	python -m engine learn e2p topics persoma cross_attention --base none --population $(WORK)/train.jsonl \
 		--held-out $(WORK)/heldout.jsonl --out $(WORK) --steps 280 --evaluate-every 70 --seconds 1000
 	python -m engine.pretrained.ship $(WORK) --population $(WORK)/train.jsonl --held-out $(WORK)/heldout.jsonl
+	python -m engine.pretrained.memorised --population $(WORK)/train.jsonl --held-out $(WORK)/heldout.jsonl

@@ -77,8 +77,15 @@ def sending(now: Sending) -> str:
 
 
 def ways(told: Sequence[Way]) -> str:
-    """Why some ways cannot take part yet, and what has learned something."""
-    waiting = "".join(f"<li>{html.escape(way.title)}: {html.escape(way.lacks)}</li>" for way in told if way.lacks)
+    """Why some ways cannot take part yet: each reason, and whom it keeps."""
+    reasons: dict[str, list[str]] = {}
+    for way in told:
+        reasons.setdefault(way.lacks, []).append(way.title)
+    waiting = "".join(
+        f"<li>{html.escape(why)}<ul>{''.join(f'<li>{html.escape(title)}</li>' for title in titles)}</ul></li>"
+        for why, titles in reasons.items()
+        if why
+    )
     return f'<div class="about"><h4>Waiting</h4><ul>{waiting}</ul></div>' if waiting else ""
 
 

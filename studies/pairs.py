@@ -11,9 +11,7 @@ from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS, arm_id
 from engine.methods.base import Ask, Method
-from engine.methods.e2p import E2P
 from engine.methods.history import History
-from engine.methods.reranked import Reranked
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
 from engine.profile import Profile
@@ -23,8 +21,8 @@ from studies.schedule import Slot, ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
 
 FLOOR = tuple(arm for arm, method in ARMS.items() if method.name == "none")  # without it a win says nothing
-# Some ways to begin with: of eighteen, each would be met too rarely in an evening to say anything.
-OPENING = (*FLOOR, *(arm_id(method) for method in (History(), Retrieval(), Summary(), E2P(aware=True), Reranked())))
+# Six ways to begin with: of eighteen, each would be met too rarely in an evening to say anything.
+OPENING = (*FLOOR, *(arm_id(method) for method in (History(), Retrieval(), Summary())))
 LEFT_OUT = "it takes part once you choose it on the Train page"
 QUOTES = '"\u201c\u201d'
 HUMAN_SEARCH = 5_000  # unseen posts that are looked through
