@@ -5,13 +5,14 @@ import re
 
 from engine.learning import learns
 from engine.methods import ARMS, METHODS
-from studies.pairs import title
+from studies.pairs import OPENING, title
 from studies.store import HUMAN
 
 # Method names are everyday words, so they count where they stand as a whole value or with the hash of an arm, and
 # "none", which is in every style sheet, only with the hash; titles and arms count anywhere.
 UNTAUGHT = [arm for arm, method in ARMS.items() if not learns(method)]  # what can run on a model nobody taught
 TAUGHT = [arm for arm in ARMS if arm not in UNTAUGHT]
+BEGINNING = [arm for arm in UNTAUGHT if arm in OPENING]  # what takes part before anybody chose
 _ARM = "|".join(re.escape(arm) for arm in ARMS)
 _VALUE = "|".join(f"[\"']{name}(?:-[0-9a-f]{{6}})?[\"']" for name in [*METHODS, HUMAN] if name != "none")
 _TITLE = "|".join(re.escape(title(arm)) for arm in [*ARMS, HUMAN])

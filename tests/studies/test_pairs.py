@@ -21,6 +21,7 @@ from engine.decode import Generation
 from engine.methods import ARMS, Ask, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
+from engine.methods.reranked import Reranked
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
 from engine.profile import Profile, build
@@ -28,7 +29,7 @@ from studies import pairs
 from studies.pairs import MAX_ATTEMPTS, Person, lacking, make_card, make_pairs, tidy, title
 from studies.schedule import ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Row, Store
-from tests.names import TAUGHT, UNTAUGHT
+from tests.names import BEGINNING, TAUGHT
 
 WORDS = re.findall(
     r"\w+",
@@ -153,6 +154,7 @@ def asks(rows: list[Row]) -> list[Ask]:
 
 FLOOR = sorted(arm for arm, method in ARMS.items() if method.name == "none")
 HISTORY, RETRIEVAL, SUMMARY = (arm_id(method) for method in (History(), Retrieval(), Summary()))
+RERANKED = arm_id(Reranked())  # it needs no teaching, and takes part once it is chosen
 
 
 # ---- who may take part
@@ -160,7 +162,7 @@ HISTORY, RETRIEVAL, SUMMARY = (arm_id(method) for method in (History(), Retrieva
 
 def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) -> None:
     nothing = lacking(store, talker, person(store).profile)
-    assert nothing.keys() == {HISTORY, RETRIEVAL, SUMMARY, HUMAN, *TAUGHT}
+    assert nothing.keys() == {HISTORY, RETRIEVAL, SUMMARY, RERANKED, HUMAN, *TAUGHT}
     for arm in TAUGHT:
         assert "has learned nothing yet for talker" in nothing[arm]
     assert "at least one like" in nothing[HISTORY]
@@ -169,11 +171,11 @@ def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) 
     assert "posts by people that you have not seen" in nothing[HUMAN]
     likes(store, 2)
     some = lacking(store, talker, person(store).profile)
-    assert some.keys() == {RETRIEVAL, SUMMARY, HUMAN, *TAUGHT}
+    assert some.keys() == {RETRIEVAL, SUMMARY, RERANKED, HUMAN, *TAUGHT}
     assert "3 more likes" in some[RETRIEVAL]
     likes(store, 5)
     posts(store, 1)
-    assert lacking(store, talker, person(store, "This one enjoys socks.").profile).keys() == set(TAUGHT)
+    assert lacking(store, talker, person(store, "This one enjoys socks.").profile).keys() == {RERANKED, *TAUGHT}
 
 
 def test_only_unseen_posts_by_people_that_are_short_enough_count_as_human(store: Store, talker: Talker) -> None:
@@ -199,7 +201,7 @@ def test_pairs_are_what_the_schedule_says(store: Store, talker: Talker) -> None:
     likes(store, 5)
     people = posts(store, 20)
     me = person(store, "This one enjoys socks.", seed=7)
-    arms = [*UNTAUGHT, HUMAN]
+    arms = [*BEGINNING, HUMAN]
     schedule = schedule_id(7, arms)
     made = sum(make_pairs(store, talker, me, 4) for _ in range(4))
     rows = trials(store)
@@ -397,7 +399,7 @@ def test_two_thousand_likes_do_not_make_it_slow_to_ask_who_may_take_part(store: 
     posts(store, 60)
     lacking(store, talker, profile)
     started = time.thread_time()
-    assert lacking(store, talker, profile).keys() == set(TAUGHT)
+    assert lacking(store, talker, profile).keys() == {RERANKED, *TAUGHT}
     assert time.thread_time() - started < 0.5  # seconds of this thread's work; a tenth of that is enough
 
 

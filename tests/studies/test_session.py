@@ -24,7 +24,7 @@ from studies.schedule import TOPICS
 from studies.session import GENERATED_EVERY, ME, BlindPair, CannotStart, Card, NotReady, Studio
 from studies.store import HUMAN, SHOWN, Refused, Row, Store
 from studies.worker import FRUITLESS, READY_PAIRS, SUMMARY_EVERY, Worker
-from tests.names import TAUGHT, UNTAUGHT
+from tests.names import BEGINNING, TAUGHT
 from tests.studies.test_pairs import Talker, one_thread  # noqa: F401 - a fixture for every test here
 
 Open = Callable[..., Studio]
@@ -144,7 +144,7 @@ def test_nothing_before_the_vote_names_an_arm_and_the_record_is_what_was_shown(o
         reveal = studio.vote("a", pair.id, "left")
         assert (reveal.left.arm, reveal.right.arm) == (left["arm"], right["arm"])
         met |= {left["arm"], right["arm"]}
-    assert met == {*UNTAUGHT, HUMAN}
+    assert met == {*BEGINNING, HUMAN}
 
 
 # ---- pairs
@@ -181,7 +181,7 @@ def test_the_reveal_names_both_arms_and_the_likes_they_were_told_about(open_room
             assert set(side.because) <= liked
             assert side.tokens > 4
             because[side.arm] = max(because.get(side.arm, 0), len(side.because))
-    assert because.keys() == set(UNTAUGHT)
+    assert because.keys() == set(BEGINNING)
     assert {arm for arm, count in because.items() if count == 0} == {arm for arm in ARMS if arm.startswith("none")}
 
 
