@@ -107,15 +107,17 @@ class Backbone:
         if self.base_name:
             raise ValueError(f"{self.name} stands on {self.base_name} already")
         self.base_name = name
-        if self.plan.quantization != "none":
+        weights = {site: self.model.get_submodule(site.module).weight for site in adapter}
+        if self.plan.quantization != "none" or not all(weight.is_floating_point() for weight in weights.values()):
             self.base = {site: (patch,) for site, patch in adapter.items()}
             return
         for module in self.model.modules():
             vars(module).pop("forward", None)  # laid out for the weights as they were
         with torch.no_grad():
             for site, patch in adapter.items():
-                weight = self.model.get_submodule(site.module).weight[site.start : site.stop]
-                weight.copy_(weight.float() + (patch.a[0] @ patch.b[0] * patch.scale).T.to(weight.device))
+                part = weights[site][site.start : site.stop]
+                part.copy_(part.float() + (patch.a[0] @ patch.b[0] * patch.scale).T.to(part.device))
+        vars(self).pop("fingerprint", None)
         self._read = None
         self._lay_out()
 

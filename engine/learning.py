@@ -32,6 +32,7 @@ from engine.train import (
     Trained,
     TrainError,
     each,
+    in_words,
     losses,
     train,
     write_curve,
@@ -225,6 +226,7 @@ def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> S
     return state
 
 
+@in_words()
 def fit(
     lm: Backbone,
     method: Method,

@@ -170,7 +170,8 @@ def wrong_users(examples: Sequence[Example]) -> list[Example]:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def in_words() -> Iterator[None]:
+    """What goes wrong while somebody learns, as a TrainError with a sentence."""
     try:
         yield
     except NotNumbers as error:
@@ -179,7 +180,7 @@ def _in_words() -> Iterator[None]:
         raise TrainError("memory does not suffice for batches of this size: choose a smaller --batch") from error
 
 
-@_in_words()
+@in_words()
 def train(
     lm: Backbone,
     say: Say,
