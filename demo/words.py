@@ -77,7 +77,7 @@ def sending(now: Sending) -> str:
 
 
 def ways(told: Sequence[Way]) -> str:
-    """Why some ways cannot take part yet: each reason, and whom it keeps."""
+    """What is fitted to the person, and why some ways cannot take part yet: each reason, and whom it keeps."""
     reasons: dict[str, list[str]] = {}
     for way in told:
         reasons.setdefault(way.lacks, []).append(way.title)
@@ -86,7 +86,11 @@ def ways(told: Sequence[Way]) -> str:
         for why, titles in reasons.items()
         if why
     )
-    return f'<div class="about"><h4>Waiting</h4><ul>{waiting}</ul></div>' if waiting else ""
+    fitted = "".join(
+        f"<li>{html.escape(way.title)}: {html.escape(way.note)}</li>" for way in told if way.fittable and way.note
+    )
+    lists = {"Your own": fitted, "Waiting": waiting}
+    return "".join(f'<div class="about"><h4>{h}</h4><ul>{items}</ul></div>' for h, items in lists.items() if items)
 
 
 def fitting(now: Fitting) -> str:

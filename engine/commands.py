@@ -16,11 +16,11 @@ from engine.learning import (
     beginning,
     checkpoint_path,
     fit,
-    fitted_on,
     keep,
     learn,
     learns,
     missing,
+    provenance,
     recipe_for,
     stand_on,
     state_of,
@@ -208,7 +208,7 @@ def _cope(options: argparse.Namespace) -> int:
     for arm in (LORA, REFINED):
         method = ARMS[arm]
         path = state_path(lm, method, folder, profile.user)
-        if profile.digest == fitted_on(path):
+        if profile.digest == provenance(path).get("profile"):
             print(f"{arm}: fitted to these likes already", flush=True)
         else:
             _fit_one(lm, arm, profile, options)

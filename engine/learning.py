@@ -284,12 +284,13 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
     path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
 
 
-def fitted_on(path: Path) -> str:
-    """The digest of the likes that the state at `path` was fitted to, "" where there is none."""
+def provenance(path: Path) -> dict[str, object]:
+    """What was told of the state at `path` when it was kept, {} where there is none."""
     try:
-        return str(json.loads(path.with_suffix(".json").read_text())["profile"]) if path.exists() else ""
-    except (OSError, ValueError, KeyError):
-        return ""
+        told: dict[str, object] = json.loads(path.with_suffix(".json").read_text()) if path.exists() else {}
+    except (OSError, ValueError):
+        told = {}
+    return told
 
 
 def _commit() -> str:

@@ -12,10 +12,11 @@ from collectors.table import ROLES, Table
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.claude import Claude
-from engine.learning import stand_on, state_name
+from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
-from engine.methods.base import Ask
+from engine.methods.base import Ask, Method
 from engine.plan import Quantize
+from engine.profile import Profile
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
@@ -307,10 +308,18 @@ class Studio:
         for arm, method in ARMS.items():
             why = missing.get(arm, "")
             note = f"learned ({name[:6]})" if (name := state_name(self.lm, method, self.folder, rater)) else ""
+            if note and method.personal:
+                note = self._fitted(method, profile)
             told.append(
                 Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note, arm in can, arm in own)
             )
         return told
+
+    def _fitted(self, method: Method, profile: Profile) -> str:
+        """On how many likes, as against today: what was fitted stays in use until it is fitted again."""
+        likes = provenance(state_path(self.lm, method, self.folder, profile.user)).get("likes", 0)
+        more = len(profile.liked) - int(str(likes))
+        return f"fitted {more} like{'s' * (more != 1)} ago" if more > 0 else "fitted to all your likes"
 
     def choose(self, session: str, arms: Sequence[str]) -> None:
         """Let these arms take part from the next pair that is written; the floor always does."""
