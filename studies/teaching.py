@@ -30,7 +30,7 @@ from engine.weights import sha256
 from studies.store import Refused
 
 TEACH = Recipe(steps=300, lr=3e-3, evaluate_every=25, seconds=1800)
-SAMPLE = Ask(seed=1)  # what is written before and after a fit, for the person to compare
+SAMPLE = Ask(payload="cats", seed=1)  # what is written before and after a fit, for the person to compare
 HELD_OUT = 10  # every tenth person stops the training or judges it
 
 Stopped = Callable[[], bool]

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,17 @@ TOPICS = (1, 4)
 NEAR = 0.04  # temperature of the draw: a joke 0.1 nearer to the topic is twelve times as likely
 MAX_DISLIKES = 8
 SHOWN_AT_ONCE = 2_000  # texts encoded, or rows compared, between two looks at the memory
+
+
+# A sentence vector hardly tells a text's words: of 6,991 jokes that passed the offence filter 263 held one of these.
+CRUDE = re.compile(
+    r"\b(ass(hole)?s?|bastards?|bitch\w*|blow ?jobs?|boner|boobs?|breasts?|cock\w*|condoms?|cum\w*|cunts?|dick\w*"
+    r"|dildos?|erection\w*|fag\w*|fuck\w*|genital\w*|hookers?|horny|incest\w*|masturbat\w*|molest\w*|naked|necro\w*"
+    r"|nigg\w*|nipples?|nudes?|orgasm\w*|paedo\w*|pedo\w*|penis\w*|piss\w*|porn\w*|prostitut\w*|puss(y|ies)"
+    r"|rap(e|ed|es|ing|ists?)|retard\w*|semen|sex\w*|shit\w*|sluts?|sperm\w*|strippers?|suicid\w*|testicles?|tits?"
+    r"|vagina\w*|viagra|virgins?|whores?)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +93,7 @@ def unfit(jokes: dict[int, Item], encode: Encode) -> dict[int, str]:
     same = np.zeros(len(numbers), bool) if not len(test) else (vectors @ test.T).max(1) > SAME
     bad = offence.of_vectors(vectors) >= offence.OFFENSIVE
     why = {n: "offensive" for n, is_bad in zip(numbers, bad, strict=True) if is_bad}
+    why |= {n: "crude" for n in numbers if CRUDE.search(jokes[n].text)}
     why |= {n: "says the same as a test joke" for n, is_same in zip(numbers, same, strict=True) if is_same}
     return why | {n: "test joke" for n in numbers if n in TEST_JOKES}
 
@@ -197,6 +210,7 @@ def _clean(
 ) -> Pool:
     reasons = {
         "offensive": offence.of_vectors(vectors) >= offence.DOUBTFUL,  # there are more jokes than are looked at
+        "crude": np.array([bool(CRUDE.search(item.text)) for item in items], bool),
         "says the same as a test joke": (vectors @ kept_out.T).max(1, initial=-1) > SAME,
     }
     keep = np.ones(len(items), bool)
