@@ -164,6 +164,8 @@ def test_of_more_people_than_wanted_the_seed_draws(run, jester):
 def test_unfit_texts_are_counted_by_reason(run, tmp_path):
     good = [*map(joke, range(100))]
     bad = ["too short", "long " * 61, good[0].upper(), "A rude joke 700 about a cat", "A doubtful joke 701 about a cat"]
+    bad += ["A SHITTY joke 702 about a cat", "A joke 703 about sex and a cat"]
+    good.append("A class of Essex assessors, joke 704, about a cat")  # holds letters of such words, and none of them
     same = "Quite a different wording of number 1 about a train"  # the same direction: cosine 1
     people, report, _ = run("--jokes", table(tmp_path / "t.csv", [*good, *bad, same]), "--people", 200)
     dropped = report["dropped"]
@@ -173,6 +175,7 @@ def test_unfit_texts_are_counted_by_reason(run, tmp_path):
         "text: too long": 1,
         "text: duplicate": 1,
         "text: offensive": 2,
+        "text: crude": 2,
         "text: says the same as another": 1,
     }
     assert ids(people) <= {"table:" + text_id(text) for text in [*good, same]}
