@@ -60,8 +60,15 @@ def says(lm: Backbone, method: Method) -> Say:
 
 def facts_of(lm: Backbone, method: Method) -> Facts:
     """What a state must have been learned for, to be used here."""
-    facts = {"arm": arm_id(method.learned_as), "backbone": lm.weights_id, "encoder": encoder.NAME}
+    facts = {"arm": arm_id(method.learned_as), "backbone": lm.weights_id}
+    facts |= {} if _adapter(method.learned_as) else {"encoder": encoder.NAME}  # an adapter sees no vector
     return facts | ({"base": lm.base_name} if lm.base_name else {})
+
+
+def _adapter(method: Method) -> LoRA | None:
+    """The adapter that a method's state is, None for any other."""
+    inner = method.start if isinstance(method, DPO) else method
+    return inner if isinstance(inner, LoRA) else None
 
 
 def state_path(lm: Backbone, method: Method, folder: Path, user: str) -> Path:
@@ -265,8 +272,8 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
     """Write the state, its curve and, beside it, where it came from; an adapter in PEFT's format as well."""
     save(path, out.state, {**facts_of(lm, method), "population": str(report.get("population", ""))})
     write_curve(path.with_suffix(".csv"), out.curve)
-    adapter = method.start if isinstance(method, DPO) else method
-    if isinstance(adapter, LoRA) and lm.projection(0, "q").stop is None:  # PEFT cannot adapt a part of a module
+    adapter = _adapter(method)
+    if adapter and lm.projection(0, "q").stop is None:  # PEFT cannot adapt a part of a module
         write_peft(path.with_suffix(".peft"), lm, adapter, out.state)
     told = {
         "arm": arm_id(method),

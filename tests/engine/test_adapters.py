@@ -179,7 +179,7 @@ def test_too_few_likes_or_all_the_same_are_refused(tiny, texts):
         fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK)
 
 
-def test_the_base_that_lies_in_the_data_folder_is_put_under_all_once(tiny, tmp_path):
+def test_the_base_that_lies_in_the_data_folder_is_put_under_all_once(tiny, tmp_path, monkeypatch):
     state = taught(tiny, TAM)
     stand_on(tiny, tmp_path)
     assert tiny.base_name == "", "there is none"
@@ -191,6 +191,10 @@ def test_the_base_that_lies_in_the_data_folder_is_put_under_all_once(tiny, tmp_p
     before = based.fingerprint
     stand_on(based, tmp_path)
     assert based.fingerprint == before
+    monkeypatch.setattr("engine.encoder.NAME", "another-encoder")
+    seen_otherwise = fresh(tiny)
+    stand_on(seen_otherwise, tmp_path)
+    assert seen_otherwise.base_name == based.base_name, "whatever encoder sees the likes"
     shipped = {name: tensor.bfloat16().float() for name, tensor in state.items()}
     assert content(shipped) == content(state), "as it was learned and as it is shipped"
     assert content(taught(tiny, TAM, seed=1)) != content(state)
