@@ -32,11 +32,15 @@ def content(state: State) -> str:
 
 
 def save(path: Path, state: State, facts: Facts, dtype: torch.dtype = torch.float32) -> None:
-    """Write whole or not at all: to a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write whole or not at all: to a temporary name, then renamed. Raises StateError where there is no room."""
     unfinished = path.with_suffix(".unfinished")
-    save_file({name: t.detach().to(dtype).contiguous().cpu() for name, t in state.items()}, unfinished, dict(facts))
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.detach().to(dtype).contiguous().cpu() for name, t in state.items()}, unfinished, dict(facts))
+        unfinished.replace(path)
+    except (SafetensorError, OSError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise StateError(f"{path} cannot be written ({error}): free some space; what was there before stays") from error
 
 
 def load(path: Path, facts: Facts) -> State:

@@ -152,7 +152,10 @@ class Teacher:
     def _ended(self, method: Method, user: str, recipe: Recipe, out: Trained, report: dict[str, object]) -> Fitting:
         better = out.after < out.before
         if better:
-            keep(state_path(self.lm, method, self.folder, user), self.lm, method, out, recipe, report)
+            try:
+                keep(state_path(self.lm, method, self.folder, user), self.lm, method, out, recipe, report)
+            except StateError as full:
+                raise Refused(str(full)) from full
             self._changed()
         ended = f"{out.ended}; {'kept' if better else 'no better on what was held out, so not kept'}"
         if "gain" in report:  # with the profile of somebody else it should do worse

@@ -1,5 +1,6 @@
 """States on disk: they come back as they were, or a sentence says why not."""
 
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,20 @@ def test_a_learned_state_is_found_in_the_data_folder_and_only_for_its_model(tiny
     assert all(torch.equal(found[name], state[name]) for name in state)
     assert state_of(lm, method, tmp_path, "me") is None
     assert {p.suffix for p in path.parent.iterdir()} == {".safetensors", ".json", ".csv"}
+
+
+def test_without_room_nothing_is_half_written_and_what_was_there_stays(tmp_path):
+    path, facts = tmp_path / "state.safetensors", {"arm": "x"}
+    save(path, {"w": torch.ones(3)}, facts)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # as a full disk: a write ends in an error
+    try:
+        with pytest.raises(StateError, match="free some space; what was there before stays"):
+            save(path, {"w": torch.zeros(100_000)}, facts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert torch.equal(load(path, facts)["w"], torch.ones(3))
 
 
 def test_a_wrapping_method_uses_the_state_of_what_it_wraps(tiny):
