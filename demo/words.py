@@ -89,7 +89,7 @@ def ways(told: Sequence[Way]) -> str:
     fitted = "".join(
         f"<li>{html.escape(way.title)}: {html.escape(way.note)}</li>" for way in told if way.fittable and way.note
     )
-    lists = {"Your own": fitted, "Waiting": waiting}
+    lists = {"Fitted": fitted, "Waiting": waiting}
     return "".join(f'<div class="about"><h4>{h}</h4><ul>{items}</ul></div>' for h, items in lists.items() if items)
 
 
