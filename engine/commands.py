@@ -16,9 +16,9 @@ from engine.learning import (
     beginning,
     checkpoint_path,
     fit,
+    has_state,
     keep,
     learn,
-    learns,
     missing,
     provenance,
     recipe_for,
@@ -147,7 +147,7 @@ def _learn(options: argparse.Namespace) -> int:
     others = people(options.held_out) if options.held_out else population[::10]
     population = population if options.held_out else [p for i, p in enumerate(population) if i % 10]
     for arm, method in sorted(methods.items(), key=lambda pair: pair[0] not in bases):  # what stands under all, first
-        if not learns(method) or method.learned_as is not method:
+        if not has_state(method):
             continue
         if bases and arm not in bases and options.base == "auto":
             stand_on(lm, options.out)

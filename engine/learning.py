@@ -46,7 +46,6 @@ MOST_TARGETS = 8  # of one text among the examples: Jester's 52 jokes were learn
 CALIBRATION = 4_000  # item vectors that a method may calibrate on
 
 HELD_OUT = 5  # every fifth like of a person stops the fit
-PERSONAL = ("fitted", "lora", "dpo")
 
 # To one person's likes: a few minutes on two cores.
 FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)
@@ -149,6 +148,11 @@ def learns(method: Method) -> bool:
     return type(method.learned_as).born is not Method.born
 
 
+def has_state(method: Method) -> bool:
+    """Whether what it learns is its own, and not that of a method it wraps."""
+    return learns(method) and method.learned_as is method
+
+
 def learn(
     lm: Backbone,
     method: Method,
@@ -219,8 +223,9 @@ def recipe_for(method: Method, likes: int, epochs: int = 2) -> Recipe:
 
 def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> State:
     """What a fit of a personal method goes on from; raises TrainError where that is not there yet."""
-    if not method.personal or not learns(method) or method.learned_as is not method:
-        raise TrainError(f"{method.name} is not fitted to one person: use {', '.join(PERSONAL)}")
+    if not (method.personal and has_state(method)):
+        personal = (name for name, kind in METHODS.items() if kind().personal and has_state(kind()))
+        raise TrainError(f"{method.name} is not fitted to one person: use {', '.join(personal)}")
     if method.goes_on_from is None:
         return {name: t.to(lm.device) for name, t in method.born(lm, profile.vectors).items()}
     state = state_of(lm, method.goes_on_from, folder, profile.user)

@@ -14,9 +14,9 @@ from engine.learning import (
     beginning,
     checkpoint_path,
     fit,
+    has_state,
     keep,
     learn,
-    learns,
     recipe_for,
     state_path,
 )
@@ -64,11 +64,11 @@ class Teacher:
 
     def teachable(self) -> list[str]:
         """The arms that learn from many people."""
-        return [arm for arm, m in ARMS.items() if learns(m) and m.learned_as is m and not m.personal]
+        return [arm for arm, m in ARMS.items() if has_state(m) and not m.personal]
 
     def fittable(self) -> list[str]:
         """The arms that learn from one person's likes."""
-        return [arm for arm, m in ARMS.items() if learns(m) and m.learned_as is m and m.personal]
+        return [arm for arm, m in ARMS.items() if has_state(m) and m.personal]
 
     def fit(self, arm: str, profile: Profile, stopped: Stopped) -> Iterator[Fitting]:
         """One of `fittable`, from this person's likes alone; raises Refused with the reason where it cannot be."""

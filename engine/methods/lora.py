@@ -80,13 +80,10 @@ def write_peft(folder: Path, lm: Backbone, method: LoRA, state: State) -> None:
     For families that keep q, k and v apart: PEFT has no adapter of a part of a module.
     """
     tensors, modules = {}, set()
-    for name in (name.removesuffix(".a") for name in state if name.endswith(".a")):
-        layer, part = name.split(".")
-        site = lm.projection(int(layer), cast(Part, part))
+    for site, patch in method.adapter(lm, state).items():
         modules.add(site.module.rpartition(".")[2])
-        for mine, theirs in (("a", "lora_A"), ("b", "lora_B")):
-            path = f"base_model.model.{site.module}.{theirs}.weight"
-            tensors[path] = state[f"{name}.{mine}"].detach().T.contiguous().cpu()
+        for part, theirs in ((patch.a, "lora_A"), (patch.b, "lora_B")):
+            tensors[f"base_model.model.{site.module}.{theirs}.weight"] = part[0].detach().T.contiguous().cpu()
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

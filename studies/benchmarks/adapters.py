@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from collectors.item import Item, Signal, read_reactions, text_id
 from engine.backbone import Backbone
-from engine.learning import fit, recipe_for, says, stand_on
+from engine.learning import beginning, fit, recipe_for, says, stand_on
 from engine.methods.base import Ask, Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
@@ -66,7 +66,7 @@ def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitt
     few = found[:fitted]
     rows: dict[str, list[list[Figures]]] = {}
     for seed in range(seeds):
-        states = [_born(based, LoRA(), rater) for rater in few]
+        states = [beginning(based, LoRA(), folder, rater.profile) for rater in few]
         for method in (LoRA(), DPO()):  # each goes on from the one before
             for n, rater in enumerate(few):
                 recipe = replace(recipe_for(method, len(rater.profile.liked)), seed=seed)
@@ -127,10 +127,6 @@ def raters(data: Path, crowd: set[str], people: int) -> tuple[list[Rater], Score
 
 def _reaction(item: Item, sign: int) -> tuple[Item, Signal]:
     return item, Signal(item.id, sign)
-
-
-def _born(lm: Backbone, method: Method, rater: Rater) -> State:
-    return {name: tensor.to(lm.device) for name, tensor in method.born(lm, rater.profile.vectors).items()}
 
 
 def scored(lm: Backbone, method: Method, state: State, profile: Profile, texts: Sequence[str]) -> Scores:

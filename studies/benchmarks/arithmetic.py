@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import fit, recipe_for, says
+from engine.learning import beginning, fit, recipe_for, says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.e2p import E2P
 from engine.methods.lora import LoRA
@@ -167,8 +168,7 @@ def fitting(lm: Backbone) -> dict[str, float]:
     items = [item for item, _ in Sample()][::5][:50]
     profile = build("somebody", [(item, Signal(item.id, 1)) for item in items], topics=False)
     method = LoRA()
-    born = {name: tensor.to(lm.device) for name, tensor in method.born(lm, profile.vectors).items()}
-    out = fit(lm, method, profile, born, recipe_for(method, len(items)))
+    out = fit(lm, method, profile, beginning(lm, method, Path(), profile), recipe_for(method, len(items)))
     return {
         "per_user_fit_seconds": round(out.seconds, 1),
         "per_user_fit_before": round(out.before, 4),

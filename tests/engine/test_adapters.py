@@ -22,7 +22,7 @@ from engine.methods.fitted import Fitted
 from engine.methods.lora import write_peft
 from engine.methods.none import NoProfile
 from engine.methods.reranked import Reranked
-from engine.patches import together
+from engine.patches import attached, together
 from engine.plan import Plan
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
@@ -45,8 +45,6 @@ def taught(lm: Backbone, method: LoRA = TINY, seed: int = 0) -> State:
 @torch.inference_mode()
 def logits(lm: Backbone, told: list[Conditioning], text: str = "Tell me of a cat and a lighthouse.") -> torch.Tensor:
     """(rows, T, V) of one text in a batch, each row with its own patches."""
-    from engine.patches import attached
-
     ids = torch.tensor([lm.tokens(text)] * len(told))
     with attached(lm.model, [together(lm.base, each.patches) for each in told]):
         return lm.model(input_ids=ids).logits
