@@ -48,7 +48,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What one person showed about one item. `sign` is -1, 0 or +1, `strength` in [0, 1], `at` is UTC."""
+    """What one person showed about one item. `sign` is -1, 0 or +1, `strength` in [0, 1], `at` is UTC.
+
+    `note` is why they like it, in their words; `picked` says that they chose it as one of their best.
+    """
 
     item_id: str
     sign: int
@@ -56,6 +59,7 @@ class Signal:
     at: datetime | None = None
     origin: str = ""
     note: str = ""
+    picked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,8 @@ def _reaction(item: dict[str, Any], signal: dict[str, Any] | None) -> tuple[Item
         raise ValueError(f"sign {shown.sign!r} is not -1, 0 or 1")
     if isinstance(shown.strength, bool) or not 0 <= shown.strength <= 1:
         raise ValueError(f"strength {shown.strength!r} is not from 0 to 1")
+    if not isinstance(shown.picked, bool):
+        raise ValueError(f"picked {shown.picked!r} is not true or false")
     return read, replace(shown, strength=float(shown.strength))
 
 

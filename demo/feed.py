@@ -4,7 +4,7 @@ import gradio as gr
 
 from demo import words
 from demo.visitor import in_words, session_of
-from studies.session import Studio
+from studies.session import MAX_WHY, Studio
 
 
 def tab(studio: Studio, page: gr.Blocks) -> None:
@@ -16,6 +16,13 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         undo = gr.Button("U  Undo", elem_id="feed-undo", variant="secondary")
         like = gr.Button("Like →", elem_id="feed-like", variant="primary")
     note = gr.HTML(elem_id="feed-note")
+    why = gr.Textbox(
+        visible=False,
+        elem_id="feed-why",
+        max_length=MAX_WHY,
+        label="Why did you like that one? If you want to say, Enter keeps it.",
+    )
+    liked = gr.State("")  # the card that a reason would be about
     card_id = gr.Textbox(visible="hidden", elem_id="feed-id", show_label=False)
     choice = gr.Textbox(visible="hidden", elem_id="feed-choice", show_label=False)
 
@@ -33,14 +40,34 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         note = words.note(f"That one was {was.source}.") + words.taste(studio.taste(session))
         return following.id if following else "", words.card(following), note
 
+    def ask_why(card: str, choice: str) -> tuple[str, gr.Textbox]:
+        return card, gr.Textbox(value="", visible=choice == "like")
+
     @in_words
-    def undo_card(request: gr.Request) -> tuple[str, str, str]:
+    def say_why(card: str, said: str, request: gr.Request) -> tuple[str, gr.Textbox]:
+        studio.say_why(session_of(studio, request), card, said)
+        return words.note("Noted. The Train page has all you said."), gr.Textbox(value="", visible=False)
+
+    @in_words
+    def undo_card(request: gr.Request) -> tuple[str, str, str, gr.Textbox]:
         session = session_of(studio, request)
         card = studio.take_back_card(session)
-        return card.id if card else "", words.card(card), words.taste(studio.taste(session))
+        told = words.taste(studio.taste(session))
+        return card.id if card else "", words.card(card), told, gr.Textbox(visible=False)
 
     table = [card_id, shown, note]
     page.load(next_card, None, table, queue=False, api_name="next_card", show_progress="hidden")
+    # before the card changes, and apart from it: who calls `react` gets the next card and nothing else
+    for button, said in ((like, "like"), (dislike, "dislike"), (skip, "skip")):
+        button.click(
+            ask_why,
+            [card_id, choice],
+            [liked, why],
+            js=f"(card, choice) => [card, '{said}']",
+            queue=False,
+            api_visibility="private",
+            show_progress="hidden",
+        )
     for button, said, visible in ((like, "like", "public"), (dislike, "dislike", "private"), (skip, "skip", "private")):
         button.click(
             react,
@@ -52,4 +79,5 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
             queue=False,
             show_progress="hidden",
         )
-    undo.click(undo_card, None, table, queue=False, api_visibility="private", show_progress="hidden")
+    why.submit(say_why, [liked, why], [note, why], queue=False, api_visibility="private", show_progress="hidden")
+    undo.click(undo_card, None, [*table, why], queue=False, api_visibility="private", show_progress="hidden")

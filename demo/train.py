@@ -7,7 +7,7 @@ from threading import Event
 import gradio as gr
 import plotly.graph_objects as go
 
-from demo import words
+from demo import likes, words
 from demo.visitor import in_words, session_of
 from studies.session import TROUBLE, Studio
 from studies.teaching import Fitting
@@ -23,6 +23,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         "every fifth of them held out, and kept only if they do better on those. An adapter can be refined once more: "
         "from pairs of what you liked and disliked, and of what you liked and the model would write for anybody."
     )
+    kept = likes.table(studio, opened)
     own = gr.Dropdown([], label="What is fitted", elem_id="fit-arm")
     with gr.Row(elem_classes="keys"):
         start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
@@ -72,6 +73,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     opened.select(ways, None, [chosen, lacks, own, arm], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
     for done in (
+        kept,
         start.click(fit, own, [note, plot], api_visibility="private", show_progress="hidden"),
         teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
     ):

@@ -12,16 +12,14 @@ from collectors.item import CollectError, read_reactions
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
+from engine.fitting import beginning, fit, lessons, recipe_for
 from engine.learning import (
-    beginning,
     checkpoint_path,
-    fit,
     has_state,
     keep,
     learn,
     missing,
     provenance,
-    recipe_for,
     stand_on,
     state_of,
     state_path,
@@ -171,19 +169,24 @@ def _person(path: Path) -> Profile:
 def _fit(options: argparse.Namespace) -> int:
     profile = _person(options.profile)
     lm = _loaded(options, options.data_dir)
-    for arm in _named(options.methods):
-        _fit_one(lm, arm, profile, options)
+    for arm, method in _named(options.methods).items():
+        if arm not in options.methods and (why := method.lacks(lm, profile)):  # one of several of that name
+            print(f"{arm}: {why}", file=sys.stderr)
+        else:
+            _fit_one(lm, arm, profile, options)
     return 0
 
 
 def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespace) -> None:
     method = ARMS[arm]
     before = beginning(lm, method, options.data_dir, profile)
-    recipe = _recipe(options, recipe_for(method, len(profile.liked)))
+    given = lessons(method, profile, options.seed or 0)
+    recipe = _recipe(options, recipe_for(method, len(given.taught)))
     path = state_path(lm, method, options.data_dir, profile.user)
-    checkpoint = checkpoint_path(path, profile.digest)
-    out = fit(lm, method, profile, before, recipe, checkpoint=checkpoint, on_progress=_told)
-    keep(path, lm, method, out, recipe, {"profile": profile.digest, "likes": len(profile.liked)})
+    run = given.run(before)
+    checkpoint = checkpoint_path(path, run)
+    out = fit(lm, method, given, before, recipe, checkpoint=checkpoint, on_progress=_told)
+    keep(path, lm, method, out, recipe, {"run": run, "likes": len(profile.liked)})
     print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}", flush=True)
 
 
@@ -208,11 +211,12 @@ def _cope(options: argparse.Namespace) -> int:
     for arm in (LORA, REFINED):
         method = ARMS[arm]
         path = state_path(lm, method, folder, profile.user)
-        if profile.digest == provenance(path).get("profile"):
+        before = beginning(lm, method, folder, profile)
+        if lessons(method, profile).run(before) == provenance(path).get("run"):
             print(f"{arm}: fitted to these likes already", flush=True)
         else:
             _fit_one(lm, arm, profile, options)
-    chain = {arm: m for arm, m in ARMS.items() if m.name in ("lora", "dpo", "cope") or arm == next(iter(ARMS))}
+    chain = {arm: m for arm, m in ARMS.items() if arm in (next(iter(ARMS)), LORA, REFINED) or m.name == "cope"}
     return _write(lm, profile, chain, options)
 
 

@@ -1,7 +1,6 @@
-"""From a population, or from one person, to a state: what the trainer is given, and what is kept of it."""
+"""From a population to a state, and what is kept of any state: where it lies, whom it fits, what is told of it."""
 
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Callable, Collection, Sequence
@@ -18,22 +17,17 @@ from engine.methods import BASES, METHODS, arm_id
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA, write_peft
-from engine.methods.none import NoProfile
 from engine.population import examples
-from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile
 from engine.state import Facts, StateError, content, key, load, parameters, save
 from engine.train import (
     Example,
-    Objective,
     Progress,
     Recipe,
     Say,
     Trained,
     TrainError,
     each,
-    in_words,
-    losses,
     train,
     write_curve,
     wrong_users,
@@ -45,11 +39,6 @@ CONTROL = 160  # held-out examples by which a state is judged, right person and 
 MOST_TARGETS = 8  # of one text among the examples: Jester's 52 jokes were learned by heart (log 2026-11-24)
 CALIBRATION = 4_000  # item vectors that a method may calibrate on
 
-HELD_OUT = 5  # every fifth like of a person stops the fit
-
-# To one person's likes: a few minutes on two cores.
-FIT = Recipe(steps=60, batch=4, accumulate=1, lr=3e-4, evaluate_every=10, seconds=240)
-
 OnProgress = Callable[[Progress], None]
 
 
@@ -60,11 +49,11 @@ def says(lm: Backbone, method: Method) -> Say:
 def facts_of(lm: Backbone, method: Method) -> Facts:
     """What a state must have been learned for, to be used here."""
     facts = {"arm": arm_id(method.learned_as), "backbone": lm.weights_id}
-    facts |= {} if _adapter(method.learned_as) else {"encoder": encoder.NAME}  # an adapter sees no vector
+    facts |= {} if adapter_of(method.learned_as) else {"encoder": encoder.NAME}  # an adapter sees no vector
     return facts | ({"base": lm.base_name} if lm.base_name else {})
 
 
-def _adapter(method: Method) -> LoRA | None:
+def adapter_of(method: Method) -> LoRA | None:
     """The adapter that a method's state is, None for any other."""
     inner = method.start if isinstance(method, DPO) else method
     return inner if isinstance(inner, LoRA) else None
@@ -137,6 +126,8 @@ def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str
         learned = state_of(lm, method, folder, profile.user)
     except StateError as error:
         return str(error)
+    if learned is None and (lacks := method.lacks(lm, profile)):
+        return lacks  # there is no use in a fit before
     if learned is None:
         how = "fit it on the Train page" if method.personal else "teach it on the Train page"
         return f"it has learned nothing yet for {lm.name}: {how}"
@@ -212,72 +203,11 @@ def control(
     return {**means, "gain": round(float(gains.mean()), 4), "gain_error": round(error, 4), "judged": len(judged)}
 
 
-def recipe_for(method: Method, likes: int, epochs: int = 2) -> Recipe:
-    """How a personal method is fitted to so many likes: adapters in two epochs (OPPU, appendix), at a rate chosen on
-    people who judge nothing (log 2026-11-25); DPO at a twentieth of it, as in CoPe."""
-    if not isinstance(method, LoRA | DPO):
-        return FIT
-    steps = max(4, math.ceil(epochs * likes * (1 - 1 / HELD_OUT) / FIT.batch))
-    return replace(FIT, steps=steps, lr=3e-3 if isinstance(method, LoRA) else 1.5e-4, evaluate_every=max(1, steps // 6))
-
-
-def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> State:
-    """What a fit of a personal method goes on from; raises TrainError where that is not there yet."""
-    if not (method.personal and has_state(method)):
-        personal = (name for name, kind in METHODS.items() if kind().personal and has_state(kind()))
-        raise TrainError(f"{method.name} is not fitted to one person: use {', '.join(personal)}")
-    if method.goes_on_from is None:
-        return {name: t.to(lm.device) for name, t in method.born(lm, profile.vectors).items()}
-    state = state_of(lm, method.goes_on_from, folder, profile.user)
-    if not state:
-        before = method.goes_on_from
-        how = "fit it first" if before.personal else "it is learned from a population first"
-        raise TrainError(
-            f"{method.name} goes on from {before.name}, of which there is nothing yet for {lm.name}: {how}"
-        )
-    return state
-
-
-@in_words()
-def fit(
-    lm: Backbone,
-    method: Method,
-    profile: Profile,
-    before: State,
-    recipe: Recipe,
-    *,
-    checkpoint: Path | None = None,
-    on_progress: OnProgress = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Trained:
-    """Go on from `before` with one person's likes alone, every fifth held out; raises TrainError.
-
-    No text of anybody else is learned from, but for those that the model itself wrote, as what not to write (DPO).
-    """
-    made = examples([profile], len(profile.liked), recipe.seed)
-    if len({example.target for example in made}) < 2:
-        raise TrainError("at least two likes with different texts are needed, one of them held out")
-    objective: Objective = losses
-    if isinstance(method, DPO):
-        base, user = says(lm, NoProfile()), says(lm, method.start)
-        pairs = pseudo_negatives(lm, base, user, before, made, recipe, method.negatives)
-        reference = (user, before) if method.reference == "start" else (base, {})
-        objective = dpo_objective(*reference, method.beta)
-        rest = [pair for i, pair in enumerate(pairs) if i % HELD_OUT]
-        held, rest = pairs[::HELD_OUT], [*rest, *own_pairs(rest, profile, recipe.seed)]
-    else:
-        held, rest = made[::HELD_OUT], [example for i, example in enumerate(made) if i % HELD_OUT]
-    return train(
-        lm, says(lm, method), before, rest, held, recipe, objective=objective, checkpoint=checkpoint,
-        on_progress=on_progress, stopped=stopped,
-    )  # fmt: skip
-
-
 def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:
     """Write the state, its curve and, beside it, where it came from; an adapter in PEFT's format as well."""
     save(path, out.state, {**facts_of(lm, method), "population": str(report.get("population", ""))})
     write_curve(path.with_suffix(".csv"), out.curve)
-    adapter = _adapter(method)
+    adapter = adapter_of(method)
     if adapter and lm.projection(0, "q").stop is None:  # PEFT cannot adapt a part of a module
         write_peft(path.with_suffix(".peft"), lm, adapter, out.state)
     told = {

@@ -12,7 +12,6 @@ from engine.backbone import Backbone
 from engine.decode import decode
 from engine.losses import dpo
 from engine.methods.base import Ask, State
-from engine.profile import Profile
 from engine.train import Example, Objective, Recipe, Say, each, losses
 
 SAMPLED = Ask(n=3, temperature=1.0, top_p=0.95, top_k=0, repetition_penalty=1.0)  # CoPe, appendix
@@ -82,8 +81,7 @@ def pseudo_negatives(
     return pairs
 
 
-def own_pairs(examples: Sequence[Example], profile: Profile, seed: int) -> list[Example]:
+def own_pairs(examples: Sequence[Example], disliked: Sequence[str], seed: int) -> list[Example]:
     """Likes beside dislikes of the same person, each dislike once, as long as there are both."""
-    dice = np.random.default_rng(seed)
-    dislikes = [profile.disliked[i].text for i in dice.permutation(len(profile.disliked))]
-    return [replace(e, rejected=text) for e, text in zip(examples, dislikes, strict=False) if text != e.target]
+    order = np.random.default_rng(seed).permutation(len(disliked))
+    return [replace(e, rejected=disliked[i]) for e, i in zip(examples, order, strict=False)]

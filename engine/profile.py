@@ -52,6 +52,11 @@ class Profile:
         return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign > 0)
 
     @cached_property
+    def picked(self) -> tuple[Item, ...]:
+        """The likes that the person picked as their best, oldest first."""
+        return tuple(item for item, s in zip(self.items, self.signals, strict=True) if s.sign > 0 and s.picked)
+
+    @cached_property
     def disliked(self) -> tuple[Item, ...]:
         """Disliked items, oldest first."""
         return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign < 0)

@@ -162,3 +162,23 @@ create table selection (
 @migrations()
 def m003_selection_and_states(db: Database) -> None:
     _run(db, THIRD)
+
+
+# What a person said about one of their likes: why they like it, and whether it is one of their best. It outranks what
+# an import said.
+FOURTH = """
+alter table signal add column picked integer not null default 0;
+create table remark (
+    rater text not null references rater (id),
+    item_id text not null references item (id),
+    note text not null,
+    picked integer not null check (picked in (0, 1)),
+    at text not null,
+    primary key (rater, item_id)
+)
+"""
+
+
+@migrations()
+def m004_remarks(db: Database) -> None:
+    _run(db, FOURTH)

@@ -21,7 +21,7 @@ from studies.schedule import Slot, ask_seed, schedule_id, slot
 from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
 
 FLOOR = tuple(arm for arm, method in ARMS.items() if method.name == "none")  # without it a win says nothing
-# Six ways to begin with: of eighteen, each would be met too rarely in an evening to say anything.
+# Six ways to begin with: of twenty, each would be met too rarely in an evening to say anything.
 OPENING = (*FLOOR, *(arm_id(method) for method in (History(), Retrieval(), Summary())))
 LEFT_OUT = "it takes part once you choose it on the Train page"
 QUOTES = '"\u201c\u201d'
@@ -84,12 +84,12 @@ def title(arm: str) -> str:
     if method is None:
         return f"{arm}, a setting of an earlier version"
     usual = type(method)()
-    other = {
-        f.name: getattr(method, f.name) for f in fields(method) if getattr(method, f.name) != getattr(usual, f.name)
-    }
+    other = {f: getattr(method, f.name) for f in fields(method) if getattr(method, f.name) != getattr(usual, f.name)}
     told = [
-        value.title if isinstance(value, Method) else name if value is True else f"{name} {value}"
-        for name, value in other.items()
+        value.title
+        if isinstance(value, Method)
+        else field.metadata.get(value, field.name if value is True else f"{field.name} {value}")
+        for field, value in other.items()
     ]
     return f"{method.title} ({', '.join(told)})" if told else method.title
 

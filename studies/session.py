@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors.item import CollectError, ImportReport
+from collectors.item import CollectError, ImportReport, clean_text
 from collectors.sample import Sample
 from collectors.table import ROLES, Table
 from engine import encoder
@@ -16,7 +16,8 @@ from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.plan import Quantize
-from engine.profile import Profile
+from engine.profile import MAX_SIGNALS, Profile
+from engine.reasons import drafts
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
@@ -30,6 +31,9 @@ from studies.worker import Worker
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
+CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
+MAX_WHY = 300  # characters of a reason
+MAX_DRAFTS = 6  # reasons in one go
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
     "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
@@ -117,6 +121,15 @@ class Way:
     note: str
     teachable: bool
     fittable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Liked:
+    """A like, whether the person picked it as one of their best, and why they like it, in their words."""
+
+    text: str
+    picked: bool
+    why: str
 
 
 class NotReady(RuntimeError):
@@ -227,6 +240,37 @@ class Studio:
         origin = "the sample feed" if item.maker == "project" else "your import"
         return Reacted(choice, f"from {item.community}, {origin}" if item.community else f"from {origin}")
 
+    def say_why(self, session: str, card: str, why: str) -> None:
+        """Keep why the person likes a card that they liked. Raises Refused for any other."""
+        item_id = self.store.liked_card(session, card)
+        mine = {item.id: signal for item, signal in self.store.reactions(self.store.rater(session)) if signal.sign > 0}
+        if item_id not in mine:
+            raise Refused("a reason belongs to something that you liked: like it first")
+        self.store.remark(self.store.rater(session), {item_id: (_said(why), mine[item_id].picked)})
+        self.worker.poke()
+
+    def likes(self, session: str) -> list[Liked]:
+        """What the person likes, the latest first, with what they said of it."""
+        reactions = self.store.reactions(self.store.rater(session))
+        return [Liked(item.text, s.picked, s.note) for item, s in reversed(reactions) if s.sign > 0]
+
+    def remark(self, session: str, said: Sequence[Liked]) -> int:
+        """Keep what the person says of their likes, found by their texts; returns how many changed."""
+        rater = self.store.rater(session)
+        told = {liked.text: (_said(liked.why), liked.picked) for liked in said}
+        changed = {
+            item.id: told[item.text]
+            for item, signal in self.store.reactions(rater)
+            if signal.sign > 0 and told.get(item.text, (signal.note, signal.picked)) != (signal.note, signal.picked)
+        }
+        self.store.remark(rater, changed)
+        self.worker.poke()
+        return len(changed)
+
+    def draft_reasons(self, texts: Sequence[str]) -> list[str]:
+        """Why somebody may like each text, for the person to change and keep: nothing is kept here."""
+        return [_said(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+
     def take_back_card(self, session: str) -> Card | None:
         """Undo the latest reaction and put its card on the table again."""
         row = self.store.undo(session, "card")
@@ -302,7 +346,7 @@ class Studio:
 
     def ways(self, session: str) -> list[Way]:
         """Every way of writing: whether it takes part, why it cannot, and what it has learned."""
-        rater, profile = self.store.rater(session), self.worker.profile
+        rater, profile = self.store.rater(session), self._profile(session)
         chosen, missing = selected(self.store, rater), lacking(self.store, self.lm, profile)
         told, can, own = [], self.teacher.teachable(), self.teacher.fittable()
         for arm, method in ARMS.items():
@@ -314,6 +358,17 @@ class Studio:
                 Way(arm, title(arm), arm in chosen, "" if why == LEFT_OUT else why, note, arm in can, arm in own)
             )
         return told
+
+    def _profile(self, session: str) -> Profile:
+        """The worker's profile, for which we wait a moment where the latest reactions are not in it yet."""
+        reactions = self.store.reactions(self.store.rater(session))[-MAX_SIGNALS:]
+        deadline = time.monotonic() + CATCH_UP
+        while self.worker.is_alive() and {s for _, s in reactions} != {*self.worker.profile.signals}:
+            if (left := deadline - time.monotonic()) <= 0:
+                break
+            self.worker.poke()
+            self.worker.wait(min(left, 0.5))
+        return self.worker.profile
 
     def _fitted(self, method: Method, profile: Profile) -> str:
         """On how many likes, as against today: what was fitted stays in use until it is fitted again."""
@@ -331,8 +386,7 @@ class Studio:
 
     def fit(self, session: str, arm: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Fit a way to this person's likes alone; yields now and then. Raises Refused with the reason."""
-        self.store.rater(session)
-        return self.teacher.fit(arm, self.worker.profile, stopped)
+        return self.teacher.fit(arm, self._profile(session), stopped)
 
     def teach(self, session: str, arm: str, population: Path, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now
@@ -367,3 +421,8 @@ class Studio:
 
     def engine_line(self) -> str:
         return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"
+
+
+def _said(why: str) -> str:
+    """A reason as one line."""
+    return " ".join(clean_text(why).split())[:MAX_WHY]

@@ -7,7 +7,7 @@ trial; undo is an event, nothing is deleted. Here and in `studies.migrations` st
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,13 +111,13 @@ class Store:
                 self._add_item(item)
                 if signal:
                     self.db.run(
-                        """insert into signal (rater, item_id, origin, sign, strength, at, note)
-                        values (:rater, :item_id, :origin, :sign, :strength, :at, :note)
+                        """insert into signal (rater, item_id, origin, sign, strength, at, note, picked)
+                        values (:rater, :item_id, :origin, :sign, :strength, :at, :note, :picked)
                         on conflict (rater, item_id, origin) do update
                         set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
-                        note = excluded.note""",
+                        note = excluded.note, picked = excluded.picked""",
                         rater=rater,
-                        **asdict(signal) | {"at": signal.at and signal.at.isoformat()},
+                        **asdict(signal) | {"at": signal.at and signal.at.isoformat(), "picked": int(signal.picked)},
                     )
                 seen += 1
         return seen
@@ -141,9 +141,9 @@ class Store:
         Only cards teach. A vote on a pair is counted and never becomes a signal.
         """
         rows = self.db.rows(
-            """select item_id, sign, strength, at, origin, note, 0 as number from signal where rater = :rater
+            """select item_id, sign, strength, at, origin, note, picked, 0 as number from signal where rater = :rater
             union all
-            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', v.number
+            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', 0, v.number
             from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
             where t.rater = :rater and t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
             and not exists (select 1 from undo u where u.trial_id = v.trial_id)""",
@@ -156,8 +156,26 @@ class Store:
         for row in [*imported, *voted]:
             latest.pop(row["item_id"], None)  # a card outranks an import of the same item, and stands where cards stand
             latest[row["item_id"]] = row
+        for row in self.db.rows("select item_id, note, picked from remark where rater = :rater", rater=rater):
+            if row["item_id"] in latest:
+                latest[row["item_id"]] = {**latest[row["item_id"]], **row}
         items = self.items(latest)
         return [(items[i], _signal(row)) for i, row in latest.items()]
+
+    def remark(self, rater: str, remarks: Mapping[str, tuple[str, bool]]) -> None:
+        """Keep what the person says about items: why they like each, and whether it is one of their best."""
+        with self.db.atomic():
+            for item_id, (note, picked) in remarks.items():
+                self.db.run(
+                    """insert into remark values (:rater, :item_id, :note, :picked, :at)
+                    on conflict (rater, item_id) do update
+                    set note = excluded.note, picked = excluded.picked, at = excluded.at""",
+                    rater=rater,
+                    item_id=item_id,
+                    note=note,
+                    picked=int(picked),
+                    at=now(),
+                )
 
     def items(self, ids: Iterable[str]) -> dict[str, Item]:
         found: dict[str, Item] = {}
@@ -444,6 +462,17 @@ class Store:
             return f"{choice!r} is no choice here: use one of {', '.join(CHOICES[rows[0]['kind']])}"
         return "you have voted on this one already: nothing was stored"
 
+    def liked_card(self, session: str, trial: str) -> str | None:
+        """The item of a card that this session liked, None for any other."""
+        rows = self.db.rows(
+            """select c.item_id from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
+            where t.id = :trial and t.session = :session and t.kind = 'card' and v.choice = 'like'
+            and not exists (select 1 from undo u where u.trial_id = v.trial_id)""",
+            trial=trial,
+            session=session,
+        )
+        return rows[0]["item_id"] if rows else None
+
     def undo(self, session: str, kind: str) -> Row:
         """Withdraw the session's latest vote of a kind that still stands; raises Refused if there is none."""
         won = self.db.rows(
@@ -503,4 +532,4 @@ def _item(row: Row) -> Item:
 
 def _signal(row: Row) -> Signal:
     at = datetime.fromisoformat(row["at"]) if row["at"] else None
-    return Signal(row["item_id"], row["sign"], row["strength"], at, row["origin"], row["note"])
+    return Signal(row["item_id"], row["sign"], row["strength"], at, row["origin"], row["note"], bool(row["picked"]))

@@ -9,17 +9,8 @@ from pathlib import Path
 from collectors.item import CollectError
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import (
-    OnProgress,
-    beginning,
-    checkpoint_path,
-    fit,
-    has_state,
-    keep,
-    learn,
-    recipe_for,
-    state_path,
-)
+from engine.fitting import beginning, fit, lessons, recipe_for
+from engine.learning import OnProgress, checkpoint_path, has_state, keep, learn, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.population import people
@@ -76,16 +67,20 @@ class Teacher:
             raise Refused("choose what to fit first")
         method = ARMS[arm]
         try:
-            before = beginning(self.lm, method, self.folder, profile)
+            before, given = beginning(self.lm, method, self.folder, profile), lessons(method, profile)
         except (StateError, TrainError) as error:
             raise Refused(str(error)) from error
-        recipe = recipe_for(method, len(profile.liked))
+        recipe = recipe_for(method, len(given.taught))
+        run = given.run(before)
+        checkpoint = checkpoint_path(state_path(self.lm, method, self.folder, profile.user), run)
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
-            out = fit(self.lm, method, profile, before, recipe, on_progress=on_progress, stopped=stopped)
+            out = fit(
+                self.lm, method, given, before, recipe, checkpoint=checkpoint, on_progress=on_progress, stopped=stopped
+            )
             told = [(method.condition(self.lm, profile, state, SAMPLE), SAMPLE) for state in (before, out.state)]
             samples = [texts[0].text for texts in decode(self.lm, told)]
-            return out, {"profile": profile.digest, "likes": len(profile.liked), "samples": samples}
+            return out, {"run": run, "likes": len(profile.liked), "samples": samples}
 
         return self._run(method, profile.user, recipe, work)
 

@@ -109,8 +109,11 @@ class Worker(threading.Thread):
         self._reactions = len(reactions)  # of all time, those beyond MAX_SIGNALS counted as well
         reactions = reactions[-MAX_SIGNALS:]
         self._summary = self.store.latest_summary(self.rater)
-        if digest([signal for _, signal in reactions]) != self.profile.digest:
+        signals = {signal.item_id: signal for _, signal in reactions}
+        if digest([*signals.values()]) != self.profile.digest:
             self.profile = build(self.rater, reactions)
+        else:  # what was said about likes may have changed
+            self.profile = replace(self.profile, signals=tuple(signals[s.item_id] for s in self.profile.signals))
         if self._summary:
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])

@@ -187,6 +187,55 @@ def test_a_way_is_taught_from_the_page(chromium, tiny_folder: Path, tmp_path: Pa
     assert "Traceback" not in app.said()
 
 
+def test_a_person_says_why_and_picks_the_best(chromium, tiny_folder: Path, tmp_path: Path) -> None:
+    hostile = HOSTILE[1]
+    (tmp_path / "liked.jsonl").write_text(json.dumps({"text": hostile, "rating": 5}) + "\n")
+    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder), "--import", str(tmp_path / "liked.jsonl"))
+    context = chromium.new_context()
+    page: Page = context.new_page()
+    try:
+        page.goto(app.url)
+        wait_for_card(page)
+        assert not page.is_visible("#feed-why")
+        first = text_of(page, "#feed-card")
+        page.keyboard.press("ArrowRight")
+        page.fill("#feed-why textarea, #feed-why input", "It lives in a sock.")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('#feed-note').innerText.includes('Noted')")
+        assert not page.is_visible("#feed-why")
+        page.click("#tab-train-button")
+        page.click("#likes button")
+        page.wait_for_selector("#likes-table")
+        page.wait_for_function("document.querySelector('#likes-table').innerText.includes('It lives in a sock.')")
+        table = page.inner_text("#likes-table")
+        assert first.split("\n")[0] in table
+        assert hostile in table, "shown letter by letter"
+        page.locator("#likes-table .bool-cell input").first.check()
+        page.click("[data-testid=cell-0-2]")
+        page.keyboard.press("c")  # elsewhere on the page this opens Compare
+        page.dblclick("[data-testid=cell-0-2]")
+        page.keyboard.type("cats have reasons")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('#likes-table').innerText.includes('cats have reasons')")
+        page.click("#likes-draft")
+        page.wait_for_function("document.querySelector('#likes-note').innerText.includes('1 drafted by the model')")
+        page.click("#likes-keep")
+        page.wait_for_function("document.querySelector('#likes-note').innerText.includes('Kept')")
+        page.wait_for_function("document.querySelector('#ways-lacking').innerText.includes('pick 4 more of your')")
+        page.reload()
+        page.click("#tab-train-button")
+        page.click("#likes button")
+        page.wait_for_selector("#likes-table")
+        page.wait_for_function("document.querySelector('#likes-table').innerText.includes('cats have reasons')")
+        assert page.locator("#likes-table .bool-cell input").first.is_checked()
+        page.screenshot(path=shot("likes"), full_page=True)
+        assert page.title() == "Palate"
+    finally:
+        context.close()
+        app.end()
+    assert "Traceback" not in app.said()
+
+
 def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: Path) -> None:
     rows = [{"text": f"{text} {n}"} for text in HOSTILE for n in range(5)]  # the blind pairs take some for themselves
     (tmp_path / "hostile.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

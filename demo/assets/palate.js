@@ -22,7 +22,8 @@
   const seen = (element) => element && element.offsetParent !== null;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    const typing = event.target.closest("textarea, select, [contenteditable=true], input:not([type=checkbox])");
+    const writable = "textarea, select, [contenteditable=true], [role=grid][aria-readonly=false], input:not([type=checkbox])";
+    const typing = event.target.closest(writable);
     if (typing) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     for (const selector of keys[key] ?? []) {

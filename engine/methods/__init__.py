@@ -64,6 +64,8 @@ ARMS: dict[str, Method] = {
         Persoma(),
         CrossAttention(),
         LoRA(),
+        LoRA(of="picked"),
+        LoRA(of="explained"),
         Fitted(),
         DPO(),
         CoPe(),

@@ -24,8 +24,8 @@ State = dict[str, Tensor]
 class Ask:
     """What is wanted, and the sampler. The sampler stands here, not in a method, so it is equal for all arms."""
 
-    kind: Literal["joke", "post"] = "joke"
-    payload: str = "anything"  # the topic; what retrieval searches with
+    kind: Literal["joke", "post", "task"] = "joke"
+    payload: str = "anything"  # the topic, or a task's whole text; what retrieval searches with
     n: int = 1
     seed: int = 0
     temperature: float = 0.8
@@ -36,6 +36,8 @@ class Ask:
 
     def instruction(self) -> str:
         """The request in words, the same for every method."""
+        if self.kind == "task":
+            return self.payload
         wanted = "Tell one short, funny joke" if self.kind == "joke" else "Write one short, funny social media post"
         return f"{wanted} about {self.payload}. Write only the {self.kind}, in one to three sentences."
 

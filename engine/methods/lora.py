@@ -1,13 +1,15 @@
 """LoRA: low-rank additions to the attention projections (arXiv 2106.09685), taught on likes.
 
 `of="person"` is the per-user adapter of OPPU (arXiv 2402.04401, section 3.2): it learns from one person's likes alone,
-starts from nothing, and so is the ceiling of what training can do for one person. `of="population"` is the task-adapted
-model (TAM) that OPPU and CoPe put under it: what jokes are like, and nothing of any one person.
+starts from nothing, and so is the ceiling of what training can do for one person. "picked" learns from those alone that
+the person picked as their best; "explained" also learns to say why the person likes them, in the person's words.
+`of="population"` is the task-adapted model (TAM) that OPPU and CoPe put under it: what jokes are like, and nothing of
+any one person.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, cast
 
@@ -23,6 +25,7 @@ from engine.patches import LowRank, Site
 from engine.profile import Profile
 
 LEAST_LIKES = 5  # four to learn from, one held out
+LEAST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,25 @@ class LoRA(Method):
     alpha: int = 8  # the addition is scaled by alpha / rank
     parts: str = "qv"  # of the projections q, k, v and o
     dropout: float = 0.05
-    of: Literal["person", "population"] = "person"
+    of: Literal["person", "population", "picked", "explained"] = field(
+        default="person", metadata={"picked": "the best of them", "explained": "and your reasons"}
+    )
 
     @property
     def personal(self) -> bool:
-        return self.of == "person"
+        return self.of != "population"
 
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
-        return needs_likes(profile, LEAST_LIKES) if self.personal else None
+        if not self.personal:
+            return None
+        marked = [signal for signal in profile.signals if signal.sign > 0 and (signal.picked or signal.note)]
+        picked = sum(signal.picked for signal in marked)
+        reasons = sum(bool(signal.note) for signal in marked)
+        if self.of == "picked" and picked < LEAST_LIKES:
+            return f"pick {LEAST_LIKES - picked} more of your likes as your best, on the Train page"
+        if self.of == "explained" and reasons < LEAST_REASONS:
+            return f"say of {LEAST_REASONS - reasons} more of your likes why you like it, on the Train page"
+        return needs_likes(profile, LEAST_LIKES)
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         """A uniform as PEFT draws it, B zero: the plain model."""
@@ -56,7 +70,8 @@ class LoRA(Method):
         return state
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        evidence = tuple(item.id for item in profile.liked) if self.personal else ()
+        likes = profile.picked if self.of == "picked" else profile.liked if self.personal else ()
+        evidence = tuple(item.id for item in likes)
         patches = {site: (patch,) for site, patch in self.adapter(lm, state).items()}
         return Conditioning(({"role": "user", "content": ask.instruction()},), patches=patches, evidence=evidence)
 

@@ -1,19 +1,20 @@
-"""python -m studies.benchmarks speed|crash|adapters [--json]: measure the app and its engine on this machine."""
+"""python -m studies.benchmarks speed|crash|adapters|tagging [--json]: measure the app and its engine here."""
 
 import argparse
 import json
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, speed
+from studies.benchmarks import adapters, arithmetic, crash, speed, tagging
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["speed", "crash", "adapters"])
+    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging"])
     parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
     parser.add_argument("--model", help="as in app.py")
     parser.add_argument("--jester", type=Path, help="folder with jokes.csv and ratings.csv.gz, for `adapters`")
+    parser.add_argument("--tags", type=Path, help="folder with questions.json.gz and outputs.json, for `tagging`")
     parser.add_argument("--populations", type=Path, nargs="+", default=[], help="whom `adapters` must not judge")
     parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where its task adapter is")
     parser.add_argument("--people", type=int, default=100)
@@ -25,6 +26,12 @@ def main() -> None:
             parser.error("adapters needs --jester")
         asked = (options.data_dir, options.people, options.fitted, options.seeds)
         for line in adapters.run(options.jester, options.populations, *asked):
+            print(line, flush=True)
+        return
+    if options.what == "tagging":
+        if not options.tags:
+            parser.error("tagging needs --tags")
+        for line in tagging.run(options.tags, options.fitted, options.seeds):
             print(line, flush=True)
         return
     flags = ["--model", options.model] if options.model else []

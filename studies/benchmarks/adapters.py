@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from collectors.item import Item, Signal, read_reactions, text_id
 from engine.backbone import Backbone
-from engine.learning import beginning, fit, recipe_for, says, stand_on
+from engine.fitting import beginning, fit, lessons, recipe_for
+from engine.learning import says, stand_on
 from engine.methods.base import Ask, Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
@@ -33,6 +34,7 @@ LAMBDA = 0.1  # of CoPe
 READ = Recipe(batch=8, max_target_tokens=96)
 
 Scores = dict[str, float]  # joke text -> log-likelihood a token
+Figures = dict[str, float]  # of one person, by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,6 @@ class Rater:
 
     profile: Profile
     judged: tuple[tuple[str, bool], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    likelihood: float
-    accuracy: float
 
 
 def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitted: int, seeds: int) -> Iterator[str]:
@@ -69,8 +65,9 @@ def run(data: Path, populations: Sequence[Path], folder: Path, people: int, fitt
         states = [beginning(based, LoRA(), folder, rater.profile) for rater in few]
         for method in (LoRA(), DPO()):  # each goes on from the one before
             for n, rater in enumerate(few):
-                recipe = replace(recipe_for(method, len(rater.profile.liked)), seed=seed)
-                out = fit(based, method, rater.profile, states[n], recipe)
+                given = lessons(method, rater.profile, seed)
+                recipe = replace(recipe_for(method, len(given.taught)), seed=seed)
+                out = fit(based, method, given, states[n], recipe)
                 states[n] = out.state
                 yield json.dumps({"seed": seed, "user": rater.profile.user, "method": method.name,
                                   "before": round(out.before, 4), "after": round(out.after, 4),
@@ -136,7 +133,7 @@ def scored(lm: Backbone, method: Method, state: State, profile: Profile, texts: 
 
 
 def _less(scores: Scores, base: Scores) -> Scores:
-    """The implicit reward, a token (CoPe, arXiv 2506.12109, section 3.2)."""
+    """What lies above a base: of scores the implicit reward, a token (CoPe, arXiv 2506.12109, section 3.2)."""
     return {text: score - base[text] for text, score in scores.items()}
 
 
@@ -144,22 +141,17 @@ def figures(scores: Mapping[str, float], rater: Rater) -> Figures:
     likes = np.array([scores[text] for text, liked in rater.judged if liked])
     dislikes = np.array([scores[text] for text, liked in rater.judged if not liked])
     above, equal = likes[:, None] > dislikes, likes[:, None] == dislikes
-    return Figures(float(likes.mean()), float((above + equal / 2).mean()))
+    return {"likelihood": float(likes.mean()), "accuracy": float((above + equal / 2).mean())}
 
 
 def summed(people: Sequence[Sequence[Figures]]) -> dict[str, str]:
     """Means over people of their means over seeds, with 1.96 standard errors over people."""
-    return {
-        "likelihood": _told([np.mean([one.likelihood for one in seeds]) for seeds in people]),
-        "accuracy": _told([np.mean([one.accuracy for one in seeds]) for seeds in people]),
-    }
+    return {name: _told([np.mean([one[name] for one in seeds]) for seeds in people]) for name in people[0][0]}
 
 
 def gained(people: Sequence[Sequence[Figures]], floor: Sequence[Figures]) -> dict[str, str]:
     """The same of each person's difference to the floor."""
-    less = [[Figures(one.likelihood - f.likelihood, one.accuracy - f.accuracy) for one in seeds]
-            for seeds, f in zip(people, floor, strict=True)]  # fmt: skip
-    return summed(less)
+    return summed([[_less(one, f) for one in seeds] for seeds, f in zip(people, floor, strict=True)])
 
 
 def _told(values: Sequence[np.floating | float]) -> str:

@@ -20,7 +20,8 @@ from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import beginning, fit, recipe_for, says
+from engine.fitting import beginning, fit, lessons, recipe_for
+from engine.learning import says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.e2p import E2P
 from engine.methods.lora import LoRA
@@ -168,7 +169,8 @@ def fitting(lm: Backbone) -> dict[str, float]:
     items = [item for item, _ in Sample()][::5][:50]
     profile = build("somebody", [(item, Signal(item.id, 1)) for item in items], topics=False)
     method = LoRA()
-    out = fit(lm, method, profile, beginning(lm, method, Path(), profile), recipe_for(method, len(items)))
+    given = lessons(method, profile)
+    out = fit(lm, method, given, beginning(lm, method, Path(), profile), recipe_for(method, len(given.taught)))
     return {
         "per_user_fit_seconds": round(out.seconds, 1),
         "per_user_fit_before": round(out.before, 4),

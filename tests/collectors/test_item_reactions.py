@@ -30,7 +30,7 @@ def written(path, *rows):
 
 def test_what_is_written_is_read_person_by_person(path):
     people = [
-        ("ann", [(A, Signal(A.id, -1, 0.25, AT, "reddit", "too long")), (B, None)]),
+        ("ann", [(A, Signal(A.id, -1, 0.25, AT, "reddit", "too long", picked=True)), (B, None)]),
         ("bob", [(B, Signal(B.id, 1))]),
     ]
     assert write_reactions(path, people) == 3
@@ -44,6 +44,7 @@ def test_what_is_written_is_read_person_by_person(path):
         "at": AT.isoformat(),
         "origin": "reddit",
         "note": "too long",
+        "picked": True,
     }
     assert set(rows[0]["item"]) == set(A.__slots__)  # all its fields and no derived id
     assert rows[1]["signal"] is None

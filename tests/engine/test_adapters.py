@@ -1,6 +1,7 @@
 """Adapters: LoRA as PEFT has it, alone, in a mixed batch and merged; DPO; contrast; best of n."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.learning import beginning, facts_of, fit, recipe_for, says, stand_on, state_of, state_path
+from engine.fitting import beginning, fit, lessons, recipe_for
+from engine.learning import facts_of, says, stand_on, state_of, state_path
 from engine.losses import dpo
 from engine.methods import TAM, Ask, CoPe, LoRA, arm_id
 from engine.methods.base import Conditioning, State
@@ -26,8 +28,9 @@ from engine.patches import attached, together
 from engine.plan import Plan
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
+from engine.reasons import drafts
 from engine.state import StateError, content, load, save
-from engine.train import Example, Recipe, TrainError, losses, train
+from engine.train import Example, Progress, Recipe, TrainError, losses, train
 
 FLOAT32 = Plan("cpu", torch.float32, "none", "for tests")
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=6)
@@ -113,7 +116,7 @@ def test_a_new_adapter_is_the_plain_model_and_learns(tiny, profile):
     state = beginning(tiny, TINY, None, profile)
     told = [m.condition(tiny, profile, s, GREEDY) for m, s in ((NoProfile(), {}), (TINY, state))]
     assert torch.equal(*logits(tiny, told))
-    out = fit(tiny, TINY, profile, state, QUICK)
+    out = fit(tiny, TINY, lessons(TINY, profile), state, QUICK)
     assert out.after < out.before
     assert all(not torch.equal(out.state[name], state[name]) for name in state)
 
@@ -125,19 +128,117 @@ def test_one_persons_adapter_learns_from_this_persons_likes_only(tiny, profile, 
         seen.extend([*examples, *held_out])
         return train(lm, say, state, examples, held_out, recipe, **more)
 
-    monkeypatch.setattr("engine.learning.train", spy)
-    fit(tiny, TINY, profile, beginning(tiny, TINY, None, profile), QUICK)
+    monkeypatch.setattr("engine.fitting.train", spy)
+    fit(tiny, TINY, lessons(TINY, profile), beginning(tiny, TINY, None, profile), QUICK)
     mine = {item.text for item in profile.liked}
     assert {example.target for example in seen} == mine
     assert {example.profile.user for example in seen} == {profile.user}
     assert all(example.target not in {item.text for item in example.profile.items} for example in seen)
 
 
+def remarked(profile: Profile, picked: int, reasons: int) -> Profile:
+    """The same person, with so many of their first likes picked, and so many explained."""
+    signals = tuple(
+        replace(s, picked=i < picked, note=f"Reason {i}." if i < reasons else "") for i, s in enumerate(profile.signals)
+    )
+    return replace(profile, signals=signals)
+
+
+def test_an_adapter_of_the_best_learns_from_what_was_picked_alone(tiny, profile):
+    method = LoRA(rank=2, of="picked")
+    assert method.lacks(tiny, remarked(profile, 3, 0)) == "pick 2 more of your likes as your best, on the Train page"
+    with pytest.raises(TrainError, match="lora cannot be fitted yet: pick 5 more"):
+        beginning(tiny, method, None, profile)
+    who = remarked(profile, 5, 0)
+    assert method.lacks(tiny, who) is None
+    given = lessons(method, who)
+    best = {item.text for item in profile.liked[:5]}
+    assert {example.target for example in (*given.taught, *given.held_out)} == best
+    assert {item.text for example in given.taught for item in example.profile.liked} <= best
+    told = method.condition(tiny, who, taught(tiny, method), GREEDY)
+    assert told.evidence == tuple(item.id for item in profile.liked[:5])
+
+
+def test_an_adapter_of_reasons_learns_the_same_texts_and_why(tiny, profile):
+    method = LoRA(rank=2, of="explained")
+    short = "say of 1 more of your likes why you like it, on the Train page"
+    assert method.lacks(tiny, remarked(profile, 0, 2)) == short
+    who = remarked(profile, 0, 6)
+    with_, without = lessons(method, who), lessons(TINY, who)
+    assert [e.target for e in with_.held_out] == [e.target for e in without.held_out], "so that both are judged alike"
+    texts = [e.target for e in without.taught]
+    assert [e.target for e in with_.taught[: len(texts)]] == texts
+    reasons = with_.taught[len(texts) :]
+    why = {item.text: signal.note for item, signal in zip(who.items, who.signals, strict=True)}
+    assert [e.target for e in reasons] == [why[text] for text in texts], "no reason of what is held out"
+    assert all(text in e.ask.instruction() for e, text in zip(reasons, texts, strict=True))
+    assert {e.target for e in lessons(DPO(method), who).taught} == set(texts), "a reason has nothing it is preferred to"
+    out = fit(tiny, method, with_, beginning(tiny, method, None, who), replace(QUICK, steps=8))
+    assert out.after < out.before
+
+
+def test_drafts_of_reasons_are_the_models_own_and_cost_nothing_where_none_is_asked_for(tiny):
+    texts = ["A cat walks into a bar.", "My printer and I are no longer on speaking terms."]
+    both = drafts(tiny, texts)
+    assert [drafts(tiny, [text])[0] for text in texts] == both
+    assert drafts(tiny, []) == []
+
+
+def test_a_text_both_liked_and_disliked_teaches_nothing(tiny):
+    def reactions(*signs: tuple[str, int]) -> Profile:
+        return build("torn", [(Item("t", str(i), "joke", text), Signal(f"t:{i}", sign))
+                              for i, (text, sign) in enumerate(signs)], topics=False)  # fmt: skip
+
+    who = reactions(("one", 1), ("two", 1), ("three", 1), ("two", -1), ("four", -1))
+    given = lessons(TINY, who)
+    assert {example.target for example in (*given.taught, *given.held_out)} == {"one", "three"}
+    assert given.disliked == ["four"]
+    assert all("two" not in {i.text for i in example.profile.items} for example in given.taught)
+    with pytest.raises(TrainError, match=r"at least two likes .*; 2 were both liked and disliked"):
+        lessons(TINY, reactions(("one", 1), ("two", 1), ("three", 1), ("two", -1), ("one", -1)))
+
+
+@pytest.mark.parametrize(("method", "places"), [(TINY, (1, 2, 4)), (DPO(TINY, beta=0.5), (2,))], ids=["lora", "dpo"])
+def test_a_fit_broken_off_anywhere_ends_as_if_it_never_was(tiny, profile, tmp_path, method, places):
+    before, given = taught(tiny), lessons(method, profile)
+    recipe = replace(QUICK, steps=4, evaluate_every=1)
+    whole = fit(tiny, method, given, before, recipe)
+
+    def break_off(at: int) -> Callable[[Progress], None]:
+        def on_progress(progress: Progress) -> None:
+            if progress.step == at:
+                raise KeyboardInterrupt
+
+        return on_progress
+
+    for at in places:
+        path = tmp_path / f"{at}.checkpoint"
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, method, given, before, recipe, checkpoint=path, on_progress=break_off(at))
+        again = fit(tiny, method, given, before, recipe, checkpoint=path)
+        assert [row[0] for row in again.curve] == [0, 1, 2, 3, 4]
+        assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
+        assert not path.exists()
+
+
+def test_a_run_is_named_by_all_it_learns_from(tiny, profile):
+    before, given = taught(tiny), lessons(TINY, profile)
+    assert lessons(TINY, profile).run(before) == given.run(before)
+    others = [
+        given.run(taught(tiny, seed=1)),
+        lessons(TINY, profile, seed=1).run(before),
+        replace(given, disliked=[]).run(before),
+        lessons(LoRA(rank=2, of="explained"), remarked(profile, 0, 6)).run(before),
+        lessons(LoRA(rank=2, of="explained"), remarked(profile, 0, 3)).run(before),
+    ]
+    assert len({given.run(before), *others}) == 6
+
+
 def test_fitting_b_after_a_is_fitting_b(tiny, profile):
     other = replace(profile, user="b", items=tuple(replace(i, text=f"{i.text} Truly.") for i in profile.items))
 
     def fitted(who: Profile) -> State:
-        return fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK).state
+        return fit(tiny, TINY, lessons(TINY, who), beginning(tiny, TINY, None, who), QUICK).state
 
     alone = fitted(other)
     fitted(profile)
@@ -174,7 +275,7 @@ def test_too_few_likes_or_all_the_same_are_refused(tiny, texts):
     reactions = [(Item("t", str(i), "joke", text), Signal(f"t:{i}", 1)) for i, text in enumerate(texts)]
     who = build("few", reactions, topics=False)
     with pytest.raises(TrainError, match="likes"):
-        fit(tiny, TINY, who, beginning(tiny, TINY, None, who), QUICK)
+        fit(tiny, TINY, lessons(TINY, who), beginning(tiny, TINY, None, who), QUICK)
 
 
 def test_the_base_that_lies_in_the_data_folder_is_put_under_all_once(tiny, tmp_path, monkeypatch):
@@ -232,7 +333,7 @@ def test_dpo_lowers_its_loss_and_goes_on_from_the_adapter(tiny, profile, tmp_pat
     save(state_path(tiny, TINY, tmp_path, profile.user), taught(tiny), facts_of(tiny, TINY))
     before = beginning(tiny, method, tmp_path, profile)
     assert all(torch.equal(before[name], tensor) for name, tensor in taught(tiny).items())
-    out = fit(tiny, method, profile, before, replace(QUICK, steps=8))
+    out = fit(tiny, method, lessons(method, profile), before, replace(QUICK, steps=8))
     assert out.before == pytest.approx(math.log(2), abs=1e-4)
     assert out.after < out.before
 
@@ -254,10 +355,8 @@ def test_negatives_are_the_least_personal_of_three_or_the_most(tiny, profile):
 
 def test_own_pairs_put_likes_before_dislikes(profile):
     made = [Example(profile, GREEDY, item.text) for item in profile.liked]
-    [pair] = own_pairs(made, profile, 0)
+    [pair] = own_pairs(made, [item.text for item in profile.disliked], 0)
     assert (pair.target, pair.rejected) == (profile.liked[0].text, profile.disliked[0].text)
-    contradictory = [replace(made[0], target=profile.disliked[0].text)]
-    assert own_pairs(contradictory, profile, 0) == []
 
 
 # ---- contrast and best of n
@@ -312,6 +411,6 @@ def test_adapters_of_many_people_lie_apart_and_rows_of_one_batch_carry_them(tiny
 
 
 def test_a_fit_of_two_epochs_has_so_many_steps():
-    assert recipe_for(TINY, 50).steps == 20
-    assert recipe_for(TINY, 5).steps == 4
-    assert recipe_for(Fitted(), 50).steps == 60
+    assert recipe_for(TINY, 40).steps == 20
+    assert recipe_for(TINY, 4).steps == 4
+    assert recipe_for(Fitted(), 40).steps == 60

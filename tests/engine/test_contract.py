@@ -36,6 +36,8 @@ ARM_IDS = (
     "persoma-034308",
     "cross_attention-f371ce",
     "lora-72eacf",
+    "lora-aceb35",
+    "lora-dadfb8",
     "fitted-7fee70",
     "dpo-e1284f",
     "cope-035a33",
@@ -58,7 +60,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def person(likes: int, dislikes: int = 0, unrated: int = 0, summary: str = "") -> Profile:
-    """Somebody with so many reactions in turn; vectors of chance, for speed."""
+    """Somebody with so many reactions in turn, who said all there is to say if they have a summary. Vectors of chance,
+    for speed."""
     signs = [1] * likes + [-1] * dislikes + [0] * unrated
     np.random.default_rng(likes).shuffle(signs)
     words = {1: "gladly", -1: "grimly", 0: "grayly"}
@@ -70,7 +73,10 @@ def person(likes: int, dislikes: int = 0, unrated: int = 0, summary: str = "") -
 
     return build(
         "made",
-        [(item, Signal(item.id, s)) for item, s in zip(items, signs, strict=True)],
+        [
+            (item, Signal(item.id, s, note="It is glad." if summary and s > 0 else "", picked=bool(summary) and s > 0))
+            for item, s in zip(items, signs, strict=True)
+        ],
         summary=summary,
         encode=encode,
     )

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from collectors.item import Item, Signal
-from engine.learning import fit, says
+from engine.fitting import fit, lessons
+from engine.learning import says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.cross_attention import CrossAttention
 from engine.methods.e2p import E2P
@@ -267,7 +268,7 @@ def test_nothing_to_learn_from_is_said(tiny, two_tastes):
     for likes in (0, 1):
         few = replace(alone, items=alone.items[:likes], signals=alone.signals[:likes], vectors=alone.vectors[:likes])
         with pytest.raises(TrainError, match="at least two likes"):
-            fit(tiny, E2P(), few, born(tiny, E2P()), QUICK)
+            fit(tiny, E2P(), lessons(E2P(), few), born(tiny, E2P()), QUICK)
 
 
 def test_a_fit_does_not_depend_on_whose_came_before(tiny):
@@ -275,9 +276,9 @@ def test_a_fit_does_not_depend_on_whose_came_before(tiny):
     one, two = person("one", "cats", dice), person("two", "tax", dice)
     shared = born(tiny, E2P())
     kept = {name: tensor.clone() for name, tensor in shared.items()}
-    first = fit(tiny, E2P(), two, shared, QUICK)
-    fit(tiny, E2P(), one, shared, QUICK)
-    again = fit(tiny, E2P(), two, shared, QUICK)
+    first = fit(tiny, E2P(), lessons(E2P(), two), shared, QUICK)
+    fit(tiny, E2P(), lessons(E2P(), one), shared, QUICK)
+    again = fit(tiny, E2P(), lessons(E2P(), two), shared, QUICK)
     assert all(torch.equal(first.state[name], again.state[name]) for name in shared)
     assert all(torch.equal(shared[name], kept[name]) for name in shared)
 

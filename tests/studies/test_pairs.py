@@ -20,6 +20,7 @@ from engine.backbone import Backbone
 from engine.decode import Generation
 from engine.methods import ARMS, Ask, arm_id
 from engine.methods.history import History
+from engine.methods.lora import LoRA
 from engine.methods.none import NoProfile
 from engine.methods.reranked import Reranked
 from engine.methods.retrieval import Retrieval
@@ -163,8 +164,7 @@ RERANKED = arm_id(Reranked())  # it needs no teaching, and takes part once it is
 def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) -> None:
     nothing = lacking(store, talker, person(store).profile)
     assert nothing.keys() == {HISTORY, RETRIEVAL, SUMMARY, RERANKED, HUMAN, *TAUGHT}
-    for arm in TAUGHT:
-        assert "has learned nothing yet for talker" in nothing[arm]
+    assert not any("learned nothing" in nothing[arm] for arm in TAUGHT), "there is no use in teaching before likes"
     assert "at least one like" in nothing[HISTORY]
     assert "5 more likes" in nothing[RETRIEVAL]
     assert "three likes" in nothing[SUMMARY]
@@ -175,7 +175,11 @@ def test_what_each_arm_waits_for_is_told_in_words(store: Store, talker: Talker) 
     assert "3 more likes" in some[RETRIEVAL]
     likes(store, 5)
     posts(store, 1)
-    assert lacking(store, talker, person(store, "This one enjoys socks.").profile).keys() == {RERANKED, *TAUGHT}
+    rest = lacking(store, talker, person(store, "This one enjoys socks.").profile)
+    assert rest.keys() == {RERANKED, *TAUGHT}
+    remarks = {arm_id(LoRA(of="picked")), arm_id(LoRA(of="explained"))}
+    assert {arm for arm in TAUGHT if "has learned nothing yet for talker" in rest[arm]} == {*TAUGHT} - remarks
+    assert all(rest[arm].endswith("on the Train page") for arm in remarks)
 
 
 def test_only_unseen_posts_by_people_that_are_short_enough_count_as_human(store: Store, talker: Talker) -> None:

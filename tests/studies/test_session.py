@@ -21,7 +21,18 @@ from studies import pairs, ratings
 from studies.pairs import OPENING, title
 from studies.ratings import rates, standings
 from studies.schedule import TOPICS
-from studies.session import GENERATED_EVERY, ME, BlindPair, CannotStart, Card, NotReady, Studio
+from studies.session import (
+    GENERATED_EVERY,
+    MAX_DRAFTS,
+    MAX_WHY,
+    ME,
+    BlindPair,
+    CannotStart,
+    Card,
+    Liked,
+    NotReady,
+    Studio,
+)
 from studies.store import HUMAN, SHOWN, Refused, Row, Store
 from studies.worker import FRUITLESS, READY_PAIRS, SUMMARY_EVERY, Worker
 from tests.names import BEGINNING, TAUGHT
@@ -316,6 +327,70 @@ def test_a_generated_card_taken_back_lies_on_the_table_again(room: Studio, choic
     taught = [(item.maker, signal.sign) for item, signal in room.store.reactions(ME) if item.text == shown.text]
     assert taught == [("model", 1)]
     assert room.standings() == []
+
+
+# ---- what a person says of their likes
+
+
+def test_a_reason_belongs_to_a_card_that_this_page_liked(open_room: Open) -> None:
+    studio = open_room(start=False)
+    shown = card(studio)
+    with pytest.raises(Refused, match="like it first"):
+        studio.say_why("a", shown.id, "too early")
+    studio.react("a", shown.id, "like")
+    studio.say_why("a", shown.id, "  It is \x07about\n a cat. ")
+    assert studio.likes("a") == [Liked(shown.text, False, "It is about a cat.")]
+    studio.enter("b")
+    with pytest.raises(Refused, match="like it first"):
+        studio.say_why("b", shown.id, "of another page")
+    disliked = card(studio)
+    studio.react("a", disliked.id, "dislike")
+    with pytest.raises(Refused, match="like it first"):
+        studio.say_why("a", disliked.id, "no")
+    studio.take_back_card("a")
+    studio.take_back_card("a")
+    with pytest.raises(Refused, match="like it first"):
+        studio.say_why("a", shown.id, "taken back")
+
+
+def test_what_is_said_of_likes_is_kept_and_reaches_the_profile(open_room: Open) -> None:
+    studio = open_room(start=False)
+    react(studio, 1, "dislike")
+    one, two = react(studio, 2)
+    assert studio.likes("a") == [Liked(two, False, ""), Liked(one, False, "")]
+    said = [Liked(two, True, "x" * 2 * MAX_WHY), Liked(one, False, ""), Liked("of nobody", True, "never seen")]
+    assert studio.remark("a", said) == 1
+    assert studio.remark("a", said) == 0
+    kept = [Liked(two, True, "x" * MAX_WHY), Liked(one, False, "")]
+    assert studio.likes("a") == kept
+    studio.worker._person()
+    profile, digest = studio.worker.profile, studio.worker.profile.digest
+    assert [item.text for item in profile.picked] == [two]
+    studio.remark("a", [Liked(one, True, "y")])
+    studio.worker._person()
+    assert [item.text for item in studio.worker.profile.picked] == [one, two]
+    assert studio.worker.profile.digest == digest, "nothing is written or sent anew for a remark"
+    assert studio.worker.profile.vectors is profile.vectors
+    assert Studio(Store(studio.folder), studio.lm).store.reactions(ME) == studio.store.reactions(ME)
+
+
+def test_an_import_may_hold_remarks_and_the_person_has_the_last_word(open_room: Open) -> None:
+    studio = open_room(start=False)
+    item = Item("test", "1", "joke", "A sock walks into a bar.")
+    studio.store.add(ME, [(item, Signal(item.id, 1, note="socks", picked=True))])
+    assert studio.likes("a") == [Liked(item.text, True, "socks")]
+    studio.remark("a", [Liked(item.text, False, "bars")])
+    studio.store.add(ME, [(item, Signal(item.id, 1, note="socks", picked=True))])
+    assert studio.likes("a") == [Liked(item.text, False, "bars")]
+
+
+def test_drafts_are_kept_nowhere(open_room: Open) -> None:
+    studio = open_room(start=False)
+    texts = react(studio, MAX_DRAFTS + 2)
+    before = studio.likes("a")
+    assert len(studio.draft_reasons(texts)) == MAX_DRAFTS
+    assert studio.draft_reasons([]) == []
+    assert studio.likes("a") == before
 
 
 # ---- taste and its summary

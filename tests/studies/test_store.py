@@ -31,7 +31,7 @@ from studies.store import CHOICES, HUMAN, LOCAL, SHOWN, Candidate, Refused, Stor
 ROOT = Path(studies.store.__file__).parents[1]
 TABLES = (
     *("rater", "session", "item", "signal", "summary", "consent"),
-    *("schedule", "candidate", "trial", "vote", "undo", "flag", "selection"),
+    *("schedule", "candidate", "trial", "vote", "undo", "flag", "selection", "remark"),
 )
 SECRET = ("arm", "evidence", "tokens", "seconds", "ask", "schedule", "engine", "summary")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from collectors.item import Item, Signal, read_reactions, write_reactions
-from engine import learning
+from engine import fitting
 from engine.learning import facts_of, state_of, state_path
 from engine.methods import ARMS, arm_id
 from engine.methods.cope import CoPe
@@ -27,13 +27,14 @@ from studies.store import Refused, Store
 from tests.studies.test_pairs import Talker, likes, one_thread, person  # noqa: F401 - a fixture for every test here
 
 E2P_ARM, FITTED, HISTORY = arm_id(E2P()), arm_id(Fitted()), arm_id(History())
+PICKED, EXPLAINED = arm_id(LoRA(of="picked")), arm_id(LoRA(of="explained"))
 ADAPTER, REFINED, CONTRASTED = arm_id(LoRA()), arm_id(DPO()), arm_id(CoPe())
 
 
 @pytest.fixture
 def studio(tmp_path: Path, tiny, monkeypatch: pytest.MonkeyPatch) -> Studio:
     """A room whose worker does not run: what the verbs do is all that happens."""
-    monkeypatch.setattr(learning, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
+    monkeypatch.setattr(fitting, "FIT", Recipe(steps=8, batch=2, accumulate=1, lr=1e-2, evaluate_every=2))
     room = Studio(Store(tmp_path), Talker(tiny))
     likes(room.store, 7)
     room.enter("a")
@@ -117,14 +118,14 @@ def test_a_fit_goes_on_from_what_was_taught_tells_how_far_it_is_and_is_used(stud
 
 def test_a_fit_that_is_no_better_is_not_kept(studio, monkeypatch):
     teach(studio)
-    monkeypatch.setattr(learning, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
+    monkeypatch.setattr(fitting, "FIT", Recipe(steps=4, batch=2, accumulate=1, lr=0.0, evaluate_every=2))
     *_, end = studio.fit("a", FITTED, lambda: False)
     assert "not kept" in end.ended
     assert state_of(studio.lm, Fitted(), studio.folder, ME) is None
 
 
 def test_an_adapter_is_fitted_then_refined_and_contrasted(studio):
-    assert [way.arm for way in studio.ways("a") if way.fittable] == [ADAPTER, FITTED, REFINED]
+    assert [way.arm for way in studio.ways("a") if way.fittable] == [ADAPTER, PICKED, EXPLAINED, FITTED, REFINED]
     with pytest.raises(Refused, match=r"dpo goes on from lora, .* fit it first"):
         next(studio.fit("a", REFINED, lambda: False))
     lacks = {way.arm: way.lacks for way in studio.ways("a")}
@@ -162,7 +163,7 @@ def test_a_fit_without_likes_ends_in_a_sentence(tmp_path, tiny, monkeypatch):
     room = Studio(Store(tmp_path / "other"), Talker(tiny))
     room.enter("a")
     teach(room)
-    with pytest.raises(Refused, match="at least two likes"):
+    with pytest.raises(Refused, match="it needs at least one like"):
         list(room.fit("a", FITTED, lambda: False))
 
 
