@@ -224,6 +224,9 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
         **report,
     }
     path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+    if out.ended != "stopped":  # runs that were broken off before, with other likes or people, are of no use any more
+        for left in path.parent.glob(f"{path.stem}.*.checkpoint"):
+            left.unlink()
 
 
 def provenance(path: Path) -> dict[str, object]:

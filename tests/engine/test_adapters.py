@@ -24,6 +24,7 @@ from engine.methods.fitted import Fitted
 from engine.methods.lora import write_peft
 from engine.methods.none import NoProfile
 from engine.methods.reranked import Reranked
+from engine.methods.summary import Summary
 from engine.patches import attached, together
 from engine.plan import Plan
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
@@ -375,7 +376,7 @@ def test_cope_with_lambda_0_is_its_greedy_expert_and_equal_rivals_are_too(tiny, 
 
 
 def test_cope_takes_any_expert(tiny, profile):
-    for expert in (LoRA(), DPO(), E2P()):
+    for expert in (LoRA(), DPO(), E2P(), Summary()):
         method = CoPe(expert)
         assert (method.learned_as, method.personal) == (expert, expert.personal)
         state = method.born(tiny, profile.vectors)

@@ -157,6 +157,23 @@ def test_a_fit_can_be_stopped_and_two_at_once_cannot_be(studio):
     go.set()
     *_, end = first
     assert end.ended.startswith("stopped")
+    assert [row[0] for row in end.curve] == [0, 1, 2]
+    assert len(list(studio.folder.rglob("*.checkpoint"))) == 1
+    *_, end = studio.fit("a", FITTED, lambda: False)
+    assert [row[0] for row in end.curve] == list(range(9)), "it goes on where it was stopped"
+    assert list(studio.folder.rglob("*.checkpoint")) == []
+
+
+def test_what_was_stopped_with_other_likes_is_forgotten(studio):
+    teach(studio)
+    list(studio.fit("a", FITTED, lambda: True))
+    assert len(list(studio.folder.rglob("*.checkpoint"))) == 1
+    likes(studio.store, 9)
+    studio.worker._person()
+    *steps, end = studio.fit("a", FITTED, lambda: False)
+    assert [now.step for now in steps] == list(range(9))
+    assert "kept" in end.ended
+    assert list(studio.folder.rglob("*.checkpoint")) == []
 
 
 def test_a_fit_without_likes_ends_in_a_sentence(tmp_path, tiny, monkeypatch):
