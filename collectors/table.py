@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text, text_id
 
 MAX_LINE = 256_000  # bytes of one physical line; a row of several lines may reach twice as much
+MAX_WHY = 300  # characters of why somebody likes a text
 MAX_ITEMS = 200_000  # kept rows; bounds the memory of the duplicate check
 TOO_LONG = "line longer than 256 kB"
 ROLES = {
@@ -22,6 +23,8 @@ ROLES = {
     "dislike": ("dislike", "disliked", "downvoted"),
     "rating": ("rating", "score", "stars", "grade"),
     "community": ("community", "subreddit", "channel", "category"),
+    "why": ("why", "note"),
+    "best": ("best", "picked", "favourite", "favorite"),
     "created": ("created_at", "created_utc", "created", "date", "timestamp"),
 }
 _UNRATED = ("", "none", "null", "nan")
@@ -54,6 +57,8 @@ class Table:
     rating: str | None = None
     scale: tuple[float, float] | None = None  # lowest and highest possible rating, else as found
     community: str | None = None
+    why: str | None = None
+    best: str | None = None
     kind: Literal["joke", "post"] = "joke"
     created: str | None = None
 
@@ -146,7 +151,11 @@ class Table:
         shown = _reaction(cells) or _rated(_number(cells.get("rating", "")), *scale)
         at, community = _when(cells.get("created", "")), clean_text(cells.get("community", ""))[:200]
         item = Item("table", text_id(text), self.kind, text, community, created_at=at)
-        return item, Signal(item.id, *shown, at, origin="import:table") if shown else None
+        if shown is None:
+            return item, None
+        why = clean_text(cells.get("why", "")).replace("\n", " ")[:MAX_WHY]
+        best = shown[0] > 0 and cells.get("best", "").lower() in _YES
+        return item, Signal(item.id, *shown, at, "import:table", why, best)
 
     def _nothing_kept(self, tally: Tally) -> CollectError:
         for reason, rows in tally.skipped.most_common(1):

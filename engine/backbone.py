@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import cached_property
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
+from engine.fourbit import unpacked
 from engine.fused import StepCache, fuse
 from engine.packing import pack
 from engine.patches import LowRank, Patches, Site
@@ -60,6 +61,7 @@ class Backbone:
         self.base: Patches = {}  # an adapter under all that is done with it, where it is not merged
         self.base_name = ""
         self._lay_out()
+        self.fingerprint = self._fingerprint()
 
     @classmethod
     def load(cls, model: str | None = None, quantize: Quantize = "auto") -> "Backbone":
@@ -110,6 +112,7 @@ class Backbone:
         weights = {site: self.model.get_submodule(site.module).weight for site in adapter}
         if self.plan.quantization != "none" or not all(weight.is_floating_point() for weight in weights.values()):
             self.base = {site: (patch,) for site, patch in adapter.items()}
+            self.fingerprint = self._fingerprint()
             return
         for module in self.model.modules():
             vars(module).pop("forward", None)  # laid out for the weights as they were
@@ -117,9 +120,15 @@ class Backbone:
             for site, patch in adapter.items():
                 part = weights[site][site.start : site.stop]
                 part.copy_(part.float() + (patch.a[0] @ patch.b[0] * patch.scale).T.to(part.device))
-        vars(self).pop("fingerprint", None)
         self._read = None
         self._lay_out()
+        self.fingerprint = self._fingerprint()
+
+    def learning(self) -> AbstractContextManager[None]:
+        """Whoever differentiates holds this: some weights are laid out otherwise for writing."""
+        if self.plan.quantization == "nf4" and self.plan.device == "cpu":
+            return unpacked(self.model, self.lock)
+        return nullcontext()
 
     def cache(self) -> DynamicCache:
         """An empty cache for one decode call."""
@@ -129,9 +138,11 @@ class Backbone:
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Names what wrote a text: the model and its arithmetic. Equal fingerprints on one machine, equal texts."""
+    def _fingerprint(self) -> str:
+        """Names what wrote a text: the model and its arithmetic. Equal fingerprints on one machine, equal texts.
+
+        Taken before anything is written: 4-bit weights look otherwise afterwards.
+        """
         facts = (
             f"{self.name}|{self.model.config.model_type}|{self.plan.dtype}|{self.plan.quantization}|{self.plan.device}"
             + (f"|{self.base_name}" if self.base_name else "")

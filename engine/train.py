@@ -226,35 +226,41 @@ def train(
         best = {name: t.detach().clone() for name, t in live.items()}
         curve.append((0, float("nan"), before))
     ended = "all steps done"
-    while step < recipe.steps:
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout
-        loss = _step(lm, say, live, _batch(examples, recipe, step), optimizer, recipe, objective)
-        schedule.step()
-        step += 1
-        seconds = spent + time.monotonic() - started
-        if stopped():
-            ended = "stopped"
-        elif seconds > recipe.seconds:
-            ended = "time is up"
-        last = ended != "all steps done" or step == recipe.steps
-        found = None
-        if step % recipe.evaluate_every == 0 or last:
-            found = evaluate(lm, say, live, held_out, recipe, objective)
-            stale += 1
-            if found < best_loss:
-                best_loss, stale = found, 0
-                best = {name: t.detach().clone() for name, t in live.items()}
-            if stale >= recipe.patience and not last:
-                ended, last = "no better for a while", True
-        curve.append((step, loss, float("nan") if found is None else found))
-        on_progress(Progress(step, recipe.steps, loss, found, _left(seconds, step, recipe)))
-        if checkpoint and found is not None:
-            spent_now = spent + time.monotonic() - started
-            kept = {"live": live, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step}
-            kept |= {"stale": stale, "spent": spent_now, "curve": curve, "before": before, "best_loss": best_loss}
-            _keep(checkpoint, kept | {"best": best, "recipe": json.dumps(asdict(recipe))})
-        if last:
-            break
+    with lm.learning():
+        while step < recipe.steps:
+            torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout
+            loss = _step(lm, say, live, _batch(examples, recipe, step), optimizer, recipe, objective)
+            schedule.step()
+            step += 1
+            seconds = spent + time.monotonic() - started
+            if stopped():
+                ended = "stopped"
+            elif seconds > recipe.seconds:
+                ended = "time is up"
+            last = ended != "all steps done" or step == recipe.steps
+            found = None
+            if step % recipe.evaluate_every == 0 or last:
+                found = evaluate(lm, say, live, held_out, recipe, objective)
+                stale += 1
+                if found < best_loss:
+                    best_loss, stale = found, 0
+                    best = {name: t.detach().clone() for name, t in live.items()}
+                if stale >= recipe.patience and not last:
+                    ended, last = "no better for a while", True
+            curve.append((step, loss, float("nan") if found is None else found))
+            on_progress(Progress(step, recipe.steps, loss, found, _left(seconds, step, recipe)))
+            if checkpoint and found is not None:
+                spent_now = spent + time.monotonic() - started
+                kept = {
+                    "live": live,
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "step": step,
+                }
+                kept |= {"stale": stale, "spent": spent_now, "curve": curve, "before": before, "best_loss": best_loss}
+                _keep(checkpoint, kept | {"best": best, "recipe": json.dumps(asdict(recipe))})
+            if last:
+                break
     if checkpoint and ended != "stopped":
         checkpoint.unlink(missing_ok=True)
     return Trained(best, tuple(curve), before, best_loss, spent + time.monotonic() - started, ended)

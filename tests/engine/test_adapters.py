@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
@@ -415,3 +416,49 @@ def test_a_fit_of_two_epochs_has_so_many_steps():
     assert recipe_for(TINY, 40).steps == 20
     assert recipe_for(TINY, 4).steps == 4
     assert recipe_for(Fitted(), 40).steps == 60
+
+
+# ---- in 4 bits
+
+
+@pytest.fixture(scope="module")
+def quantised_folder(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with biases, as Qwen2 has them, wide enough to be packed."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tiny.tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, eos_token_id=tiny.tokenizer.eos_token_id, initializer_range=0.2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("quantised")
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tiny.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_in_4_bits_an_adapter_learns_after_the_model_has_written(quantised_folder, profile):
+    """bitsandbytes packs the weights when it first writes; no gradient comes through what it packed."""
+    written, fresh_ = (Backbone.load(str(quantised_folder), "nf4") for _ in range(2))
+    named, told = written.fingerprint, [(NoProfile().condition(written, profile, {}, GREEDY), GREEDY)]
+    before = decode(written, told)
+    given, start = lessons(TINY, profile), taught(written)
+    outs = [fit(lm, TINY, given, start, replace(QUICK, steps=8)) for lm in (written, fresh_)]
+    for out in outs:
+        assert out.after < out.before
+        assert all(not torch.equal(out.state[name], start[name]) for name in start), "in every layer"
+    moved, same = (torch.cat([(out.state[n] - start[n]).flatten() for n in start]) for out in outs)
+    assert float(torch.cosine_similarity(moved, same, dim=0)) > 0.95, "but for scales rounded to bfloat16"
+    assert decode(written, told) == before
+    assert written.fingerprint == named
+
+
+def test_in_4_bits_every_row_carries_the_base(quantised_folder, profile):
+    plain, based = (Backbone.load(str(quantised_folder), "nf4") for _ in range(2))
+    state = taught(plain, TAM)
+    named = based.fingerprint
+    based.adapt(TAM.adapter(based, state), "jokes")
+    assert based.fingerprint != named
+    carried = decode(based, [(NoProfile().condition(based, profile, {}, GREEDY), GREEDY)])
+    assert carried == decode(plain, [(TAM.condition(plain, profile, state, GREEDY), GREEDY)])
+    assert carried != decode(plain, [(NoProfile().condition(plain, profile, {}, GREEDY), GREEDY)])
+    own = fit(based, TINY, lessons(TINY, profile), beginning(based, TINY, None, profile), replace(QUICK, steps=8))
+    assert own.after < own.before
