@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TextIO, get_args
 
 Maker = Literal["person", "project", "model"]
 MAX_TEXT = 20_000  # characters of one item; longer ones are cut and counted as kept
+MAX_WHY = 300  # characters of why somebody likes an item
 MAX_LINE = 1_000_000  # bytes of one line of a reactions file
 
 # Bidirectional controls can make a text read differently from what it is (Unicode TR 9, TR 36).
@@ -149,6 +150,11 @@ def clean_text(text: str) -> str:
     kept = (c for c in text if c == "\n" or (unicodedata.category(c) not in {"Cc", "Co", "Cs"} and c not in _BIDI))
     lines = (" ".join(line.split()) for line in "".join(kept).split("\n"))
     return "\n".join(lines).strip()[:MAX_TEXT]
+
+
+def one_line(why: str) -> str:
+    """Why somebody likes an item, as one line that is safe to store and show."""
+    return " ".join(clean_text(why).split())[:MAX_WHY]
 
 
 def text_id(text: str) -> str:

@@ -11,10 +11,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text, text_id
+from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text, one_line, text_id
 
 MAX_LINE = 256_000  # bytes of one physical line; a row of several lines may reach twice as much
-MAX_WHY = 300  # characters of why somebody likes a text
 MAX_ITEMS = 200_000  # kept rows; bounds the memory of the duplicate check
 TOO_LONG = "line longer than 256 kB"
 ROLES = {
@@ -153,9 +152,8 @@ class Table:
         item = Item("table", text_id(text), self.kind, text, community, created_at=at)
         if shown is None:
             return item, None
-        why = clean_text(cells.get("why", "")).replace("\n", " ")[:MAX_WHY]
-        best = shown[0] > 0 and cells.get("best", "").lower() in _YES
-        return item, Signal(item.id, *shown, at, "import:table", why, best)
+        best = shown[0] > 0 and cells.get("best", "").casefold() in _YES
+        return item, Signal(item.id, *shown, at, "import:table", one_line(cells.get("why", "")), best)
 
     def _nothing_kept(self, tally: Tally) -> CollectError:
         for reason, rows in tally.skipped.most_common(1):

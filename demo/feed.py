@@ -4,7 +4,7 @@ import gradio as gr
 
 from demo import words
 from demo.visitor import in_words, session_of
-from studies.session import MAX_WHY, Studio
+from studies.session import Studio
 
 
 def tab(studio: Studio, page: gr.Blocks) -> None:
@@ -19,7 +19,6 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
     why = gr.Textbox(
         visible=False,
         elem_id="feed-why",
-        max_length=MAX_WHY,
         label="Why did you like that one? If you want to say, Enter keeps it.",
     )
     liked = gr.State("")  # the card that a reason would be about

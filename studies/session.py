@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors.item import CollectError, ImportReport, clean_text
+from collectors.item import CollectError, ImportReport, one_line
 from collectors.sample import Sample
 from collectors.table import ROLES, Table
 from engine import encoder
@@ -32,7 +32,6 @@ ME = "me"  # one data folder is one person; visitors of a hosted room get their 
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
-MAX_WHY = 300  # characters of a reason
 MAX_DRAFTS = 6  # reasons in one go
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
@@ -246,7 +245,7 @@ class Studio:
         mine = {item.id: signal for item, signal in self.store.reactions(self.store.rater(session)) if signal.sign > 0}
         if item_id not in mine:
             raise Refused("a reason belongs to something that you liked: like it first")
-        self.store.remark(self.store.rater(session), {item_id: (_said(why), mine[item_id].picked)})
+        self.store.remark(self.store.rater(session), {item_id: (one_line(why), mine[item_id].picked)})
         self.worker.poke()
 
     def likes(self, session: str) -> list[Liked]:
@@ -257,7 +256,7 @@ class Studio:
     def remark(self, session: str, said: Sequence[Liked]) -> int:
         """Keep what the person says of their likes, found by their texts; returns how many changed."""
         rater = self.store.rater(session)
-        told = {liked.text: (_said(liked.why), liked.picked) for liked in said}
+        told = {liked.text: (one_line(liked.why), liked.picked) for liked in said}
         changed = {
             item.id: told[item.text]
             for item, signal in self.store.reactions(rater)
@@ -269,7 +268,7 @@ class Studio:
 
     def draft_reasons(self, texts: Sequence[str]) -> list[str]:
         """Why somebody may like each text, for the person to change and keep: nothing is kept here."""
-        return [_said(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+        return [one_line(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
 
     def take_back_card(self, session: str) -> Card | None:
         """Undo the latest reaction and put its card on the table again."""
@@ -421,8 +420,3 @@ class Studio:
 
     def engine_line(self) -> str:
         return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"
-
-
-def _said(why: str) -> str:
-    """A reason as one line."""
-    return " ".join(clean_text(why).split())[:MAX_WHY]

@@ -67,6 +67,13 @@ def test_an_item_and_its_signal_carry_what_the_row_says(write):
     assert report.columns == {"text": "joke", "like": "liked", "community": "subreddit", "created": "date"}
 
 
+def test_why_and_best_are_said_of_likes(write):
+    rows = ("joke,liked,why,favourite", 'one,1,"so\ndry",yes', "two,1,,no", "three,0,too loud,yes", "four,,later,1")
+    path = write("\n".join(rows))
+    found = [signal and (signal.sign, signal.note, signal.picked) for _, signal in Table(path)]
+    assert found == [(1, "so dry", True), (1, "", False), (-1, "too loud", False), None]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiter_is_found(write, delimiter):
     rows = ["Text", "Liked"], ['"a, b; c | d"', "yes"], ["plain", "no"]

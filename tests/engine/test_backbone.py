@@ -229,7 +229,7 @@ def test_a_fingerprint_names_model_and_arithmetic(tiny, saved, monkeypatch):
     def called(name: str = "a", **how: object) -> str:
         other = copy.copy(tiny)
         other.name, other.plan = name, replace(tiny.plan, **how)
-        return other.fingerprint
+        return other._fingerprint()
 
     assert called() == called(reason="told otherwise")
     others = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import studies.worker
-from collectors.item import Item, Signal
+from collectors.item import MAX_WHY, Item, Signal
 from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.methods import ARMS, METHODS
@@ -24,7 +24,6 @@ from studies.schedule import TOPICS
 from studies.session import (
     GENERATED_EVERY,
     MAX_DRAFTS,
-    MAX_WHY,
     ME,
     BlindPair,
     CannotStart,
