@@ -21,7 +21,7 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         elem_id="feed-why",
         label="Why did you like that one? If you want to say, Enter keeps it.",
     )
-    liked = gr.State("")  # the card that a reason would be about
+    liked = gr.Textbox(visible="hidden", elem_id="feed-liked", show_label=False)  # the card that a reason is about
     card_id = gr.Textbox(visible="hidden", elem_id="feed-id", show_label=False)
     choice = gr.Textbox(visible="hidden", elem_id="feed-choice", show_label=False)
 
@@ -39,8 +39,8 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         note = words.note(f"That one was {was.source}.") + words.taste(studio.taste(session))
         return following.id if following else "", words.card(following), note
 
-    def ask_why(card: str, choice: str) -> tuple[str, gr.Textbox]:
-        return card, gr.Textbox(value="", visible=choice == "like")
+    def ask_why(card: str) -> gr.Textbox:
+        return gr.Textbox(value="", visible=bool(card))
 
     @in_words
     def say_why(card: str, said: str, request: gr.Request) -> tuple[str, gr.Textbox]:
@@ -48,25 +48,19 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
         return words.note("Noted. The Train page has all you said."), gr.Textbox(value="", visible=False)
 
     @in_words
-    def undo_card(request: gr.Request) -> tuple[str, str, str, gr.Textbox]:
+    def undo_card(request: gr.Request) -> tuple[str, str, str, str]:
         session = session_of(studio, request)
         card = studio.take_back_card(session)
         told = words.taste(studio.taste(session))
-        return card.id if card else "", words.card(card), told, gr.Textbox(visible=False)
+        return card.id if card else "", words.card(card), told, ""
 
     table = [card_id, shown, note]
     page.load(next_card, None, table, queue=False, api_name="next_card", show_progress="hidden")
-    # before the card changes, and apart from it: who calls `react` gets the next card and nothing else
-    for button, said in ((like, "like"), (dislike, "dislike"), (skip, "skip")):
-        button.click(
-            ask_why,
-            [card_id, choice],
-            [liked, why],
-            js=f"(card, choice) => [card, '{said}']",
-            queue=False,
-            api_visibility="private",
-            show_progress="hidden",
-        )
+    # in the browser alone, and before the card changes: `react` waits for nothing and answers nothing more
+    like.click(None, card_id, liked, js="(card) => card", queue=False, api_visibility="private")
+    for button in (dislike, skip):
+        button.click(None, None, liked, js="() => ''", queue=False, api_visibility="private")
+    liked.change(ask_why, liked, why, queue=False, api_visibility="private", show_progress="hidden")
     for button, said, visible in ((like, "like", "public"), (dislike, "dislike", "private"), (skip, "skip", "private")):
         button.click(
             react,
@@ -79,4 +73,4 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
             show_progress="hidden",
         )
     why.submit(say_why, [liked, why], [note, why], queue=False, api_visibility="private", show_progress="hidden")
-    undo.click(undo_card, None, [*table, why], queue=False, api_visibility="private", show_progress="hidden")
+    undo.click(undo_card, None, [*table, liked], queue=False, api_visibility="private", show_progress="hidden")

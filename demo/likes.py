@@ -9,12 +9,14 @@ from demo import words
 from demo.visitor import in_words, session_of
 from studies.session import Liked, Studio
 
+Rows = list[list[object]]  # text, best, why
+
 SHOWN = 200  # the latest
 COLUMNS = ["what you liked", "best", "why you like it"]
 WIDTHS: list[str | int] = ["54%", "10%", "36%"]
 
 
-def table(studio: Studio, opened: gr.Tab) -> Dependency:
+def lay_out(studio: Studio, opened: gr.Tab) -> Dependency:
     """Lay it out and wire it; returns what happens when the person keeps what they said."""
     with gr.Accordion("Your best, and why you like them", open=False, elem_id="likes"):
         gr.Markdown(
@@ -31,19 +33,23 @@ def table(studio: Studio, opened: gr.Tab) -> Dependency:
             keep = gr.Button("Keep", elem_id="likes-keep", variant="primary")
         note = gr.HTML(elem_id="likes-note")
 
-    @in_words
-    def mine(request: gr.Request) -> list[list[object]]:
-        return as_rows(studio.likes(session_of(studio, request))[:SHOWN])
+    loaded = gr.State([])  # the likes as the table got them: what differs was typed since
 
     @in_words
-    def kept(said: Sequence[Sequence[object]], request: gr.Request) -> str:
-        changed = studio.remark(session_of(studio, request), as_likes(said))
-        return words.note(f"Kept: {changed} changed." if changed else "Nothing has changed.")
+    def mine(now: Rows, had: list[Liked], request: gr.Request) -> tuple[Rows, list[Liked]]:
+        stored = studio.likes(session_of(studio, request))[:SHOWN]
+        unsaved = {liked.text: liked for liked in typed(now, had)}
+        return as_rows([unsaved.get(liked.text, liked) for liked in stored]), stored
 
     @in_words
-    def drafted(said: Sequence[Sequence[object]], request: gr.Request) -> tuple[list[list[object]], str]:
+    def kept(now: Rows, had: list[Liked], request: gr.Request) -> tuple[str, list[Liked]]:
+        changed = studio.remark(session_of(studio, request), typed(now, had))
+        return words.note(f"Kept: {changed} changed." if changed else "Nothing has changed."), as_likes(now)
+
+    @in_words
+    def drafted(now: Rows, request: gr.Request) -> tuple[Rows, str]:
         session_of(studio, request)
-        likes = as_likes(said)
+        likes = as_likes(now)
         bare = sorted((liked for liked in likes if not liked.why), key=lambda liked: not liked.picked)
         texts = [liked.text for liked in bare]
         drafts = dict(zip(texts, studio.draft_reasons(texts), strict=False))
@@ -51,15 +57,21 @@ def table(studio: Studio, opened: gr.Tab) -> Dependency:
         told = f"{len(drafts)} drafted by the model, which does not know you: change them. Nothing is kept yet."
         return as_rows(filled), words.note(told if drafts else "Every like here has its reason.")
 
-    opened.select(mine, None, rows, queue=False, api_visibility="private", show_progress="hidden")
-    draft.click(drafted, rows, [rows, note], api_visibility="private", show_progress="minimal")
-    return keep.click(kept, rows, note, queue=False, api_visibility="private", show_progress="hidden")
+    table = [rows, loaded]
+    opened.select(mine, table, table, queue=False, api_visibility="private", show_progress="hidden")
+    draft.click(drafted, rows, [rows, note], api_visibility="private", show_progress="full")  # it covers the table
+    return keep.click(kept, table, [note, loaded], queue=False, api_visibility="private", show_progress="hidden")
 
 
-def as_rows(likes: Sequence[Liked]) -> list[list[object]]:
+def as_rows(likes: Sequence[Liked]) -> Rows:
     return [[liked.text, liked.picked, liked.why] for liked in likes]
 
 
-def as_likes(rows: Sequence[Sequence[object]]) -> list[Liked]:
+def as_likes(rows: Rows) -> list[Liked]:
     """What the page sends back; a cell that was never filled is empty."""
     return [Liked(str(text), picked in (True, "true"), str(why or "")) for text, picked, why in rows]
+
+
+def typed(rows: Rows, loaded: Sequence[Liked]) -> list[Liked]:
+    """The rows that differ from those that were loaded: another page may have kept something since."""
+    return [liked for liked in as_likes(rows) if liked.text and liked not in loaded]

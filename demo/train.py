@@ -23,7 +23,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         "every fifth of them held out, and kept only if they do better on those. An adapter can be refined once more: "
         "from pairs of what you liked and disliked, and of what you liked and the model would write for anybody."
     )
-    kept = likes.table(studio, opened)
+    kept = likes.lay_out(studio, opened)
     own = gr.Dropdown([], label="What is fitted", elem_id="fit-arm")
     with gr.Row(elem_classes="keys"):
         start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
@@ -43,12 +43,12 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     stopping = Event()
 
     @in_words
-    def ways(request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown, gr.Dropdown]:
+    def ways(fitted: str | None, request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown, gr.Dropdown]:
         told = studio.ways(session_of(studio, request))
         ticked = gr.CheckboxGroup([(way.title, way.arm) for way in told], value=[way.arm for way in told if way.chosen])
         mine = [(way.title, way.arm) for way in told if way.fittable]
         many = [(way.title, way.arm) for way in told if way.teachable]
-        return ticked, words.ways(told), gr.Dropdown(mine, value=mine[0][1]), gr.Dropdown(many)
+        return ticked, words.ways(told), gr.Dropdown(mine, value=fitted or mine[0][1]), gr.Dropdown(many)
 
     @in_words
     def choose(arms: list[str], request: gr.Request) -> None:
@@ -70,14 +70,14 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
 
-    opened.select(ways, None, [chosen, lacks, own, arm], queue=False, api_visibility="private", show_progress="hidden")
+    opened.select(ways, own, [chosen, lacks, own, arm], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
     for done in (
         kept,
         start.click(fit, own, [note, plot], api_visibility="private", show_progress="hidden"),
         teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
     ):
-        done.then(ways, None, [chosen, lacks, own, arm], api_visibility="private", show_progress="hidden")
+        done.then(ways, own, [chosen, lacks, own, arm], api_visibility="private", show_progress="hidden")
     stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
 

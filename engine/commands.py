@@ -12,9 +12,10 @@ from collectors.item import CollectError, read_reactions
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
-from engine.fitting import beginning, fit, lessons, recipe_for
+from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
 from engine.learning import (
     checkpoint_path,
+    forget_unfinished,
     has_state,
     keep,
     learn,
@@ -183,10 +184,10 @@ def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespa
     given = lessons(method, profile, options.seed or 0)
     recipe = _recipe(options, recipe_for(method, len(given.taught)))
     path = state_path(lm, method, options.data_dir, profile.user)
-    run = given.run(before)
-    checkpoint = checkpoint_path(path, run)
+    checkpoint = checkpoint_path(path, given.run(before, recipe))
     out = fit(lm, method, given, before, recipe, checkpoint=checkpoint, on_progress=_told)
-    keep(path, lm, method, out, recipe, {"run": run, "likes": len(profile.liked)})
+    keep(path, lm, method, out, recipe, {"run": given.run(before), "likes": len(likes_of(method, profile))})
+    forget_unfinished(path)
     print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}", flush=True)
 
 

@@ -4,9 +4,10 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from collectors.item import Item
 from engine.backbone import Backbone
 from engine.learning import OnProgress, adapter_of, has_state, says, state_of
 from engine.methods import METHODS
@@ -34,11 +35,11 @@ class Lessons:
     held_out: Sequence[Example]
     disliked: Sequence[str] = ()
 
-    def run(self, before: State) -> str:
-        """sha256 of all that a fit from `before` learns from: a run goes on where the same one was broken off, and is
-        not done twice."""
+    def run(self, before: State, recipe: Recipe | None = None) -> str:
+        """sha256 of all that a fit from `before` learns from, and of how: only the same run may be gone on with."""
         told = [[(e.ask.instruction(), e.target) for e in part] for part in (self.taught, self.held_out)]
-        return hashlib.sha256(json.dumps([content(before), *told, list(self.disliked)]).encode()).hexdigest()
+        how = asdict(recipe) if recipe else {}
+        return hashlib.sha256(json.dumps([content(before), *told, list(self.disliked), how]).encode()).hexdigest()
 
 
 def lessons(method: Method, profile: Profile, seed: int = 0) -> Lessons:
@@ -60,9 +61,15 @@ def lessons(method: Method, profile: Profile, seed: int = 0) -> Lessons:
         raise TrainError(f"at least two likes with different texts are needed, one of them held out{but}")
     taught = [example for i, example in enumerate(made) if i % HELD_OUT]
     if adapter and adapter.of == "explained" and not isinstance(method, DPO):
-        why = {item.text: signal.note for item, signal in zip(person.items, person.signals, strict=True)}
-        taught += [replace(e, ask=asked_why(e.target), target=why[e.target]) for e in taught if why[e.target]]
+        why = {item.text: s.note for item, s in zip(person.items, person.signals, strict=True) if s.note}
+        taught += [replace(e, ask=asked_why(e.target), target=why[e.target]) for e in taught if e.target in why]
     return Lessons(taught, made[::HELD_OUT], [item.text for item in person.disliked])
+
+
+def likes_of(method: Method, profile: Profile) -> tuple[Item, ...]:
+    """The likes that a fit of this method learns from, or is held to."""
+    adapter = adapter_of(method)
+    return profile.picked if adapter and adapter.of == "picked" else profile.liked
 
 
 def recipe_for(method: Method, taught: int, epochs: int = 2) -> Recipe:

@@ -224,9 +224,12 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
         **report,
     }
     path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
-    if out.ended != "stopped":  # runs that were broken off before, with other likes or people, are of no use any more
-        for left in path.parent.glob(f"{path.stem}.*.checkpoint"):
-            left.unlink()
+
+
+def forget_unfinished(path: Path) -> None:
+    """Drop what broken-off fits of the state at `path` left: another has ended, and theirs had other likes."""
+    for left in path.parent.glob(f"{path.stem}.*.checkpoint"):
+        left.unlink()
 
 
 def provenance(path: Path) -> dict[str, object]:

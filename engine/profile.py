@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -94,6 +94,15 @@ def build(
         vector=mean,
         digest=digest(signals),
     )
+
+
+def remarked(profile: Profile, signals: Sequence[Signal]) -> Profile | None:
+    """The profile with what was said of its likes since (note, picked); None where the reactions are not its own."""
+    if digest(signals) != profile.digest:
+        return None
+    latest = {signal.item_id: signal for signal in signals}
+    said = tuple(latest[signal.item_id] for signal in profile.signals)
+    return profile if said == profile.signals else replace(profile, signals=said)
 
 
 def narrowed(profile: Profile, rows: Sequence[int]) -> Profile:

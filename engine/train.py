@@ -212,21 +212,21 @@ def train(
     curve: list[tuple[int, float, float]] = []
     step = stale = 0
     spent = 0.0  # seconds of earlier runs
-    if checkpoint and checkpoint.exists():
-        saved = _resume(checkpoint, recipe)
-        with torch.no_grad():
-            for name, tensor in live.items():
-                tensor.copy_(saved["live"][name])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        step, stale, spent, curve, before = (saved[k] for k in ("step", "stale", "spent", "curve", "before"))
-        best_loss, best = saved["best_loss"], saved["best"]
-    else:
-        before = best_loss = evaluate(lm, say, state, held_out, recipe, objective)
-        best = {name: t.detach().clone() for name, t in live.items()}
-        curve.append((0, float("nan"), before))
-    ended = "all steps done"
-    with lm.learning():
+    with lm.learning():  # from the first evaluation on: all are of the same arithmetic
+        if checkpoint and checkpoint.exists():
+            saved = _resume(checkpoint, recipe)
+            with torch.no_grad():
+                for name, tensor in live.items():
+                    tensor.copy_(saved["live"][name])
+            optimizer.load_state_dict(saved["optimizer"])
+            schedule.load_state_dict(saved["schedule"])
+            step, stale, spent, curve, before = (saved[k] for k in ("step", "stale", "spent", "curve", "before"))
+            best_loss, best = saved["best_loss"], saved["best"]
+        else:
+            before = best_loss = evaluate(lm, say, state, held_out, recipe, objective)
+            best = {name: t.detach().clone() for name, t in live.items()}
+            curve.append((0, float("nan"), before))
+        ended = "all steps done"
         while step < recipe.steps:
             torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout
             loss = _step(lm, say, live, _batch(examples, recipe, step), optimizer, recipe, objective)

@@ -164,18 +164,19 @@ def m003_selection_and_states(db: Database) -> None:
     _run(db, THIRD)
 
 
-# What a person said about one of their likes: why they like it, and whether it is one of their best. It outranks what
-# an import said.
+# What a person said about one of their likes: why they like it, and whether it is one of their best. The latest row
+# holds, and outranks what an import said.
 FOURTH = """
 alter table signal add column picked integer not null default 0;
 create table remark (
+    number integer primary key,
     rater text not null references rater (id),
     item_id text not null references item (id),
     note text not null,
     picked integer not null check (picked in (0, 1)),
-    at text not null,
-    primary key (rater, item_id)
-)
+    at text not null
+);
+create index remark_by_rater on remark (rater)
 """
 
 

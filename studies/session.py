@@ -12,11 +12,12 @@ from collectors.table import ROLES, Table
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.claude import Claude
+from engine.fitting import likes_of
 from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.plan import Quantize
-from engine.profile import MAX_SIGNALS, Profile
+from engine.profile import MAX_SIGNALS, Profile, remarked
 from engine.reasons import drafts
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
@@ -250,8 +251,12 @@ class Studio:
 
     def likes(self, session: str) -> list[Liked]:
         """What the person likes, the latest first, with what they said of it."""
-        reactions = self.store.reactions(self.store.rater(session))
-        return [Liked(item.text, s.picked, s.note) for item, s in reversed(reactions) if s.sign > 0]
+        said: dict[str, Liked] = {}
+        for item, signal in reversed(self.store.reactions(self.store.rater(session))):
+            if signal.sign > 0:  # the same text from two sources is one row
+                other = said.get(item.text, Liked(item.text, False, ""))
+                said[item.text] = Liked(item.text, signal.picked or other.picked, other.why or signal.note)
+        return list(said.values())
 
     def remark(self, session: str, said: Sequence[Liked]) -> int:
         """Keep what the person says of their likes, found by their texts; returns how many changed."""
@@ -359,21 +364,22 @@ class Studio:
         return told
 
     def _profile(self, session: str) -> Profile:
-        """The worker's profile, for which we wait a moment where the latest reactions are not in it yet."""
-        reactions = self.store.reactions(self.store.rater(session))[-MAX_SIGNALS:]
+        """The worker's profile with all that was said of likes; where the latest reactions are not in it yet, we wait a
+        moment for the worker."""
+        signals = [signal for _, signal in self.store.reactions(self.store.rater(session))[-MAX_SIGNALS:]]
         deadline = time.monotonic() + CATCH_UP
-        while self.worker.is_alive() and {s for _, s in reactions} != {*self.worker.profile.signals}:
-            if (left := deadline - time.monotonic()) <= 0:
-                break
+        while not (known := remarked(self.worker.profile, signals)):
+            if not self.worker.is_alive() or (left := deadline - time.monotonic()) <= 0:
+                return self.worker.profile
             self.worker.poke()
             self.worker.wait(min(left, 0.5))
-        return self.worker.profile
+        return known
 
     def _fitted(self, method: Method, profile: Profile) -> str:
         """On how many likes, as against today: what was fitted stays in use until it is fitted again."""
-        likes = provenance(state_path(self.lm, method, self.folder, profile.user)).get("likes", 0)
-        more = len(profile.liked) - int(str(likes))
-        return f"fitted {more} like{'s' * (more != 1)} ago" if more > 0 else "fitted to all your likes"
+        likes = int(str(provenance(state_path(self.lm, method, self.folder, profile.user)).get("likes", 0)))
+        more = len(likes_of(method, profile)) - likes
+        return f"fitted on {likes} of your likes" + (f", {more} like{'s' * (more != 1)} ago" if more > 0 else "")
 
     def choose(self, session: str, arms: Sequence[str]) -> None:
         """Let these arms take part from the next pair that is written; the floor always does."""

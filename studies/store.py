@@ -156,7 +156,9 @@ class Store:
         for row in [*imported, *voted]:
             latest.pop(row["item_id"], None)  # a card outranks an import of the same item, and stands where cards stand
             latest[row["item_id"]] = row
-        for row in self.db.rows("select item_id, note, picked from remark where rater = :rater", rater=rater):
+        for row in self.db.rows(
+            "select item_id, note, picked from remark where rater = :rater order by number", rater=rater
+        ):
             if row["item_id"] in latest:
                 latest[row["item_id"]] = {**latest[row["item_id"]], **row}
         items = self.items(latest)
@@ -167,9 +169,8 @@ class Store:
         with self.db.atomic():
             for item_id, (note, picked) in remarks.items():
                 self.db.run(
-                    """insert into remark values (:rater, :item_id, :note, :picked, :at)
-                    on conflict (rater, item_id) do update
-                    set note = excluded.note, picked = excluded.picked, at = excluded.at""",
+                    """insert into remark (rater, item_id, note, picked, at)
+                    values (:rater, :item_id, :note, :picked, :at)""",
                     rater=rater,
                     item_id=item_id,
                     note=note,

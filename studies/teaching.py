@@ -9,8 +9,8 @@ from pathlib import Path
 from collectors.item import CollectError
 from engine.backbone import Backbone
 from engine.decode import decode
-from engine.fitting import beginning, fit, lessons, recipe_for
-from engine.learning import OnProgress, checkpoint_path, has_state, keep, learn, state_path
+from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
+from engine.learning import OnProgress, checkpoint_path, forget_unfinished, has_state, keep, learn, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.population import people
@@ -71,8 +71,8 @@ class Teacher:
         except (StateError, TrainError) as error:
             raise Refused(str(error)) from error
         recipe = recipe_for(method, len(given.taught))
-        run = given.run(before)
-        checkpoint = checkpoint_path(state_path(self.lm, method, self.folder, profile.user), run)
+        path = state_path(self.lm, method, self.folder, profile.user)
+        checkpoint = checkpoint_path(path, given.run(before, recipe))
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
             out = fit(
@@ -80,7 +80,7 @@ class Teacher:
             )
             told = [(method.condition(self.lm, profile, state, SAMPLE), SAMPLE) for state in (before, out.state)]
             samples = [texts[0].text for texts in decode(self.lm, told)]
-            return out, {"run": run, "likes": len(profile.liked), "samples": samples}
+            return out, {"run": given.run(before), "likes": len(likes_of(method, profile)), "samples": samples}
 
         return self._run(method, profile.user, recipe, work)
 
@@ -152,6 +152,8 @@ class Teacher:
             except StateError as full:
                 raise Refused(str(full)) from full
             self._changed()
+        if method.personal and out.ended != "stopped":
+            forget_unfinished(state_path(self.lm, method, self.folder, user))
         ended = f"{out.ended}; {'kept' if better else 'no better on what was held out, so not kept'}"
         if "gain" in report:  # with the profile of somebody else it should do worse
             error = 1.96 * float(str(report["gain_error"]))

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
-from engine.profile import MAX_SIGNALS, Profile, build, digest, representatives
+from engine.profile import MAX_SIGNALS, Profile, build, digest, remarked, representatives
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
@@ -109,11 +109,8 @@ class Worker(threading.Thread):
         self._reactions = len(reactions)  # of all time, those beyond MAX_SIGNALS counted as well
         reactions = reactions[-MAX_SIGNALS:]
         self._summary = self.store.latest_summary(self.rater)
-        signals = {signal.item_id: signal for _, signal in reactions}
-        if digest([*signals.values()]) != self.profile.digest:
-            self.profile = build(self.rater, reactions)
-        else:  # what was said about likes may have changed
-            self.profile = replace(self.profile, signals=tuple(signals[s.item_id] for s in self.profile.signals))
+        known = remarked(self.profile, [signal for _, signal in reactions])
+        self.profile = known or build(self.rater, reactions)
         if self._summary:
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])

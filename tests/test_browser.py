@@ -217,6 +217,10 @@ def test_a_person_says_why_and_picks_the_best(chromium, tiny_folder: Path, tmp_p
         page.keyboard.type("cats have reasons")
         page.keyboard.press("Enter")
         page.wait_for_function("document.querySelector('#likes-table').innerText.includes('cats have reasons')")
+        page.click("#tab-feed-button")
+        page.click("#tab-train-button")
+        page.wait_for_timeout(1_000)
+        assert "cats have reasons" in page.inner_text("#likes-table"), "a look elsewhere costs nothing that was typed"
         page.click("#likes-draft")
         page.wait_for_function("document.querySelector('#likes-note').innerText.includes('1 drafted by the model')")
         page.click("#likes-keep")

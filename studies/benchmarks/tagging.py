@@ -1,10 +1,11 @@
 """What an adapter of one's own is worth where people differ: tags that real people gave to films (LaMP-2's task).
 
-Three people of ten are held out, by their id. The task-adapted model learns from the others' tags. Each held-out
-person's adapters learn from their earlier tags and are judged on their latest. Three figures a person: the
-log-likelihood a token of the tag they gave, how many of the other tags it leaves behind, and how often it is first of
-all. Floors: the tag that most people give, and that this person gave most; the model without and with the task adapter.
-Control: the adapter of somebody else. Intervals are over people. Not LaMP: never beside its published figures.
+Three people of ten are held out, by their id, and with them every film that one of them is judged on: the task-adapted
+model learns from the others' tags of other films. Each held-out person's adapters learn from their earlier tags and are
+judged on their latest. Three figures a person: log p of the tag they gave, among all tags; how many of the other tags
+it leaves behind; how often it is first of all. Floors: the tag that most people give, that the film got from the others
+and that this person gave most; the model without and with the task adapter. Control: the adapter of somebody else.
+Intervals are over people. Not LaMP: never beside its published figures.
 """
 
 import gzip
@@ -37,7 +38,7 @@ LEAST_LEARNED = 5
 DESCRIPTION = 96  # tokens
 READ = Recipe(batch=15, max_target_tokens=12)
 
-Scores = dict[tuple[str, str], tuple[float, int]]  # (question, tag) -> log-likelihood, how many tokens
+Scores = dict[tuple[str, str], float]  # (question, tag) -> a log-likelihood, up to a constant of the question
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,9 @@ def run(folder: Path, fitted: int, seeds: int) -> Iterator[str]:
     """Lines of JSON: the task adapter, one a fit, and after each seed the table so far."""
     plain, based = Backbone.load(), Backbone.load()
     others, judged, tags = taggers(folder, plain)
-    rows = [made(person.user, (*person.earlier, *person.latest)[-MOST_OF_ONE:]) for person in others]
+    films = {question for person in judged for question, _ in person.latest}
+    given_by = [[row for row in (*one.earlier, *one.latest) if row[0] not in films][-MOST_OF_ONE:] for one in others]
+    rows = [made(one.user, tagged) for one, tagged in zip(others, given_by, strict=True)]
     stop = [example for one in rows[::10] for example in one]
     learned = [example for i, one in enumerate(rows) if i % 10 for example in one]
     born = TAM.born(plain, np.zeros((0, 0), np.float32))
@@ -96,14 +99,14 @@ def run(folder: Path, fitted: int, seeds: int) -> Iterator[str]:
     yield json.dumps({"task": len(learned), "before": round(task.before, 4), "after": round(task.after, 4),
                       "ended": task.ended, "seconds": round(task.seconds)})  # fmt: skip
     none, tam = (scored(lm, NoProfile(), {}, judged, tags) for lm in (plain, based))
-    crowd = Counter(tag for person in others for _, tag in (*person.earlier, *person.latest))
-    own = {person.user: Counter(tag for _, tag in person.earlier) for person in judged}
+    tagged = Counter(row for person in others for row in (*person.earlier, *person.latest))
     # those with enough to learn from stand first: the table's floors are of all, and of these
     judged.sort(key=lambda person: len(person.earlier) < LEAST_LEARNED)
     few = [person for person in judged if len(person.earlier) >= LEAST_LEARNED][:fitted]
     everybody = {
-        "everybody's tag": [figures(_counted(person, tags, crowd, Counter()), person, tags) for person in judged],
-        "own tag": [figures(_counted(person, tags, crowd, own[person.user]), person, tags) for person in judged],
+        "everybody's tag": [figures(counted(person, tags, tagged), person, tags) for person in judged],
+        "the film's tag": [figures(counted(person, tags, tagged, film=True), person, tags) for person in judged],
+        "own tag": [figures(counted(person, tags, tagged, own=True), person, tags) for person in judged],
         "none": [figures(none, person, tags) for person in judged],
         "tam": [figures(tam, person, tags) for person in judged],
     }
@@ -123,7 +126,7 @@ def run(folder: Path, fitted: int, seeds: int) -> Iterator[str]:
             for n, person in enumerate(few):
                 mine = scored(based, method, states[n], [person], tags)
                 wrong = scored(based, method, states[n - 1], [person], tags)
-                contrast = {pair: (score - LAMBDA * tam[pair][0], size) for pair, (score, size) in mine.items()}
+                contrast = {pair: score - LAMBDA * tam[pair] for pair, score in mine.items()}
                 for name, scores in {"": mine, ", wrong person": wrong, ", contrasted": contrast}.items():
                     of = found.setdefault(method.name + name, [[] for _ in few])
                     of[n].append(figures(scores, person, tags))
@@ -136,22 +139,31 @@ def scored(lm: Backbone, method: Method, state: State, people: Sequence[Tagger],
     pairs = [(question, tag) for person in people for question, _ in person.latest for tag in tags]
     examples = [made(people[0].user, [pair])[0] for pair in pairs]
     loss, tokens = each(lm, says(lm, method), state, examples, READ)
-    return {pair: (-float(loss[i] * tokens[i]), int(tokens[i])) for i, pair in enumerate(pairs)}
+    return {pair: -float(loss[i] * tokens[i]) for i, pair in enumerate(pairs)}
 
 
-def _counted(person: Tagger, tags: Sequence[str], crowd: Mapping[str, int], own: Mapping[str, int]) -> Scores:
-    """log of how often a tag is given, by this person and, for what they never gave, by everybody else."""
-    total = sum(crowd.values()) + len(tags)
-    share = {tag: own.get(tag, 0) + (crowd.get(tag, 0) + 1) / total for tag in tags}
-    whole = sum(share.values())
-    return {(question, tag): (float(np.log(share[tag] / whole)), 1) for question, _ in person.latest for tag in tags}
+def counted(
+    person: Tagger, tags: Sequence[str], tagged: Mapping[tuple[str, str], int], *, film: bool = False, own: bool = False
+) -> Scores:
+    """log of how often a tag is given: by all others, and, far above that, by others to this film or by this person."""
+    everybody: Counter[str] = Counter(dict.fromkeys(tags, 1))
+    for (_, tag), times in tagged.items():
+        everybody[tag] += times
+    mine = Counter(tag for _, tag in person.earlier[-MOST_LEARNED:])
+    scores = {}
+    for question, _ in person.latest:
+        for tag in tags:
+            of_this = tagged.get((question, tag), 0) * film + mine[tag] * own
+            scores[question, tag] = float(np.log(of_this + everybody[tag] / everybody.total()))
+    return scores
 
 
 def figures(scores: Scores, person: Tagger, tags: Sequence[str]) -> Figures:
+    """Means over the person's latest questions."""
     found = []
     for question, gold in person.latest:
-        score, tokens = scores[question, gold]
-        others = np.array([scores[question, tag][0] for tag in tags if tag != gold])
+        score, all_ = scores[question, gold], np.array([scores[question, tag] for tag in tags])
+        others = np.array([scores[question, tag] for tag in tags if tag != gold])
         above = (score > others) + (score == others) / 2
-        found.append((score / tokens, float(above.mean()), float((score > others).all())))
+        found.append((score - np.logaddexp.reduce(all_), float(above.mean()), float((score > others).all())))
     return dict(zip(("likelihood", "accuracy", "first"), np.mean(found, 0).tolist(), strict=True))

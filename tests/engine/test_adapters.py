@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -30,7 +31,7 @@ from engine.patches import attached, together
 from engine.plan import Plan
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
-from engine.reasons import drafts
+from engine.reasons import asked_why, drafts
 from engine.state import StateError, content, load, save
 from engine.train import Example, Progress, Recipe, TrainError, losses, train
 
@@ -184,6 +185,7 @@ def test_drafts_of_reasons_are_the_models_own_and_cost_nothing_where_none_is_ask
     both = drafts(tiny, texts)
     assert [drafts(tiny, [text])[0] for text in texts] == both
     assert drafts(tiny, []) == []
+    assert len(asked_why("word " * 4_000).instruction()) < 1_000, "a post may be longer than a model can learn from"
 
 
 def test_a_text_both_liked_and_disliked_teaches_nothing(tiny):
@@ -440,6 +442,10 @@ def test_in_4_bits_an_adapter_learns_after_the_model_has_written(quantised_folde
     written, fresh_ = (Backbone.load(str(quantised_folder), "nf4") for _ in range(2))
     named, told = written.fingerprint, [(NoProfile().condition(written, profile, {}, GREEDY), GREEDY)]
     before = decode(written, told)
+    layers = [layer for layer in written.model.modules() if isinstance(layer, Linear4bit)]
+    if not layers[0].support_avx512bf16_for_cpu:
+        pytest.skip("this CPU has no bfloat16 units: nothing is packed")
+    assert all(layer.weight.quant_state.packing_format_for_cpu for layer in layers)
     given, start = lessons(TINY, profile), taught(written)
     outs = [fit(lm, TINY, given, start, replace(QUICK, steps=8)) for lm in (written, fresh_)]
     for out in outs:
@@ -449,6 +455,8 @@ def test_in_4_bits_an_adapter_learns_after_the_model_has_written(quantised_folde
     assert float(torch.cosine_similarity(moved, same, dim=0)) > 0.95, "but for scales rounded to bfloat16"
     assert decode(written, told) == before
     assert written.fingerprint == named
+    refined = fit(written, DPO(TINY), lessons(DPO(TINY), profile), start, replace(QUICK, steps=1))
+    assert refined.before == pytest.approx(math.log(2), abs=1e-6), "policy and reference in the same arithmetic"
 
 
 def test_in_4_bits_every_row_carries_the_base(quantised_folder, profile):

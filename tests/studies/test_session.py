@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import studies.worker
 from collectors.item import MAX_WHY, Item, Signal
 from collectors.sample import Sample
 from engine.backbone import Backbone
-from engine.methods import ARMS, METHODS
+from engine.methods import ARMS, METHODS, arm_id
+from engine.methods.lora import LoRA
 from engine.summary import MIN_LIKES
 from studies import pairs, ratings
 from studies.pairs import OPENING, title
@@ -381,6 +382,28 @@ def test_an_import_may_hold_remarks_and_the_person_has_the_last_word(open_room: 
     studio.remark("a", [Liked(item.text, False, "bars")])
     studio.store.add(ME, [(item, Signal(item.id, 1, note="socks", picked=True))])
     assert studio.likes("a") == [Liked(item.text, False, "bars")]
+
+
+def test_the_same_text_from_two_sources_is_one_row_and_loses_nothing(open_room: Open) -> None:
+    studio = open_room(start=False)
+    twins = [Item("test", name, "joke", "A sock walks into a bar.") for name in ("a", "b")]
+    studio.store.add(
+        ME, [(twins[0], Signal(twins[0].id, 1, note="socks")), (twins[1], Signal(twins[1].id, 1, picked=True))]
+    )
+    assert studio.likes("a") == [Liked("A sock walks into a bar.", True, "socks")]
+    studio.remark("a", studio.likes("a"))
+    assert studio.likes("a") == [Liked("A sock walks into a bar.", True, "socks")]
+    assert {(s.note, s.picked) for _, s in studio.store.reactions(ME)} == {("socks", True)}
+
+
+def test_a_remark_is_seen_at_once_even_where_the_worker_is_busy(open_room: Open) -> None:
+    studio = open_room(start=False)
+    react(studio, 5)
+    studio.worker._person()  # and from here on it sees nothing
+    picked = arm_id(LoRA(of="picked"))
+    assert "pick 5 more" in next(way.lacks for way in studio.ways("a") if way.arm == picked)
+    studio.remark("a", [replace(liked, picked=True) for liked in studio.likes("a")])
+    assert "learned nothing yet" in next(way.lacks for way in studio.ways("a") if way.arm == picked)
 
 
 def test_drafts_are_kept_nowhere(open_room: Open) -> None:

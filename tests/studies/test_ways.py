@@ -135,10 +135,12 @@ def test_an_adapter_is_fitted_then_refined_and_contrasted(studio):
         assert end.after < end.before
         assert len(end.samples) == 2
     assert {way.arm for way in studio.ways("a") if not way.lacks} >= {ADAPTER, REFINED, CONTRASTED}
-    assert {way.note for way in studio.ways("a") if way.arm in (ADAPTER, REFINED)} == {"fitted to all your likes"}
+    assert {way.note for way in studio.ways("a") if way.arm in (ADAPTER, REFINED)} == {"fitted on 7 of your likes"}
     likes(studio.store, 9)
     studio.worker._person()
-    assert {way.note for way in studio.ways("a") if way.arm in (ADAPTER, REFINED)} == {"fitted 2 likes ago"}
+    assert {way.note for way in studio.ways("a") if way.arm in (ADAPTER, REFINED)} == {
+        "fitted on 7 of your likes, 2 likes ago"
+    }
     studio.choose("a", [CONTRASTED])
     assert make_pairs(studio.store, studio.lm, person(studio.store), 4) > 0
     with pytest.raises(Refused, match="choose what to fit"):
