@@ -13,7 +13,7 @@ Rows = list[list[object]]  # text, best, why
 
 SHOWN = 200  # the latest
 COLUMNS = ["what you liked", "best", "why you like it"]
-WIDTHS: list[str | int] = ["54%", "10%", "36%"]
+WIDTHS: list[str | int] = ["48%", "16%", "36%"]
 
 
 def lay_out(studio: Studio, opened: gr.Tab) -> Dependency:
