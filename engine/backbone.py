@@ -61,6 +61,8 @@ class Backbone:
         self.base: Patches = {}  # an adapter under all that is done with it, where it is not merged
         self.base_name = ""
         self._lay_out()
+        # The last column of a batch is a view with gaps, for which the library's product copies the head for each row.
+        self.model.get_output_embeddings().register_forward_pre_hook(lambda _, hidden: (hidden[0].contiguous(),))
         self.fingerprint = self._fingerprint()
 
     @classmethod
