@@ -42,6 +42,11 @@ class Lessons:
         return hashlib.sha256(json.dumps([content(before), *told, list(self.disliked), how]).encode()).hexdigest()
 
 
+def apart(made: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """What teaches, and every fifth, that is held out."""
+    return [example for i, example in enumerate(made) if i % HELD_OUT], list(made[::HELD_OUT])
+
+
 def lessons(method: Method, profile: Profile, seed: int = 0) -> Lessons:
     """One person's likes, every fifth held out, and nobody else's; raises TrainError where there are too few.
 
@@ -59,17 +64,17 @@ def lessons(method: Method, profile: Profile, seed: int = 0) -> Lessons:
     if len(made) < 2:
         but = f"; {len(torn)} were both liked and disliked, and count for neither" if torn else ""
         raise TrainError(f"at least two likes with different texts are needed, one of them held out{but}")
-    taught = [example for i, example in enumerate(made) if i % HELD_OUT]
+    taught, held_out = apart(made)
     if adapter and adapter.of == "explained" and not isinstance(method, DPO):
         why = {item.text: s.note for item, s in zip(person.items, person.signals, strict=True) if s.note}
         taught += [replace(e, ask=asked_why(e.target), target=why[e.target]) for e in taught if e.target in why]
-    return Lessons(taught, made[::HELD_OUT], [item.text for item in person.disliked])
+    return Lessons(taught, held_out, [item.text for item in person.disliked])
 
 
 def likes_of(method: Method, profile: Profile) -> tuple[Item, ...]:
     """The likes that a fit of this method learns from, or is held to."""
     adapter = adapter_of(method)
-    return profile.picked if adapter and adapter.of == "picked" else profile.liked
+    return adapter.likes(profile) if adapter else profile.liked
 
 
 def recipe_for(method: Method, taught: int, epochs: int = 2) -> Recipe:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from collectors.item import Item
 from engine.backbone import Backbone, Part
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import needs_likes, seeded
@@ -49,14 +50,17 @@ class LoRA(Method):
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         if not self.personal:
             return None
-        marked = [signal for signal in profile.signals if signal.sign > 0 and (signal.picked or signal.note)]
-        picked = sum(signal.picked for signal in marked)
-        reasons = sum(bool(signal.note) for signal in marked)
+        picked = len(profile.picked)
+        reasons = sum(signal.sign > 0 and signal.note != "" for signal in profile.signals)
         if self.of == "picked" and picked < LEAST_LIKES:
             return f"pick {LEAST_LIKES - picked} more of your likes as your best, on the Train page"
         if self.of == "explained" and reasons < LEAST_REASONS:
             return f"say of {LEAST_REASONS - reasons} more of your likes why you like it, on the Train page"
         return needs_likes(profile, LEAST_LIKES)
+
+    def likes(self, profile: Profile) -> tuple[Item, ...]:
+        """Those it learns from."""
+        return profile.picked if self.of == "picked" else profile.liked if self.personal else ()
 
     def born(self, lm: Backbone, items: NDArray[np.float32]) -> State:
         """A uniform as PEFT draws it, B zero: the plain model."""
@@ -70,8 +74,7 @@ class LoRA(Method):
         return state
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        likes = profile.picked if self.of == "picked" else profile.liked if self.personal else ()
-        evidence = tuple(item.id for item in likes)
+        evidence = tuple(item.id for item in self.likes(profile))
         patches = {site: (patch,) for site, patch in self.adapter(lm, state).items()}
         return Conditioning(({"role": "user", "content": ask.instruction()},), patches=patches, evidence=evidence)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.backbone import Backbone
-from engine.fitting import Lessons, fit, recipe_for
+from engine.fitting import Lessons, apart, fit, recipe_for
 from engine.learning import says
 from engine.methods.base import Ask, Method, State
 from engine.methods.dpo import DPO
@@ -115,8 +115,7 @@ def run(folder: Path, fitted: int, seeds: int) -> Iterator[str]:
         states = [LoRA().born(based, np.zeros((0, 0), np.float32)) for _ in few]
         for method in (LoRA(), DPO()):  # each goes on from the one before
             for n, person in enumerate(few):
-                examples = made(person.user, person.earlier[-MOST_LEARNED:])
-                given = Lessons([e for i, e in enumerate(examples) if i % 5], examples[::5])
+                given = Lessons(*apart(made(person.user, person.earlier[-MOST_LEARNED:])))
                 recipe = replace(recipe_for(method, len(given.taught)), seed=seed)
                 out = fit(based, method, given, states[n], recipe)
                 states[n] = out.state
@@ -137,8 +136,7 @@ def run(folder: Path, fitted: int, seeds: int) -> Iterator[str]:
 def scored(lm: Backbone, method: Method, state: State, people: Sequence[Tagger], tags: Sequence[str]) -> Scores:
     """The log-likelihood of every tag as the answer to every one of these people's latest questions."""
     pairs = [(question, tag) for person in people for question, _ in person.latest for tag in tags]
-    examples = [made(people[0].user, [pair])[0] for pair in pairs]
-    loss, tokens = each(lm, says(lm, method), state, examples, READ)
+    loss, tokens = each(lm, says(lm, method), state, made(people[0].user, pairs), READ)
     return {pair: -float(loss[i] * tokens[i]) for i, pair in enumerate(pairs)}
 
 
