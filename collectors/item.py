@@ -6,6 +6,7 @@ Nothing here knows a model, a page or a database. Outside text is cleaned once, 
 import hashlib
 import json
 import os
+import random
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import Any, Literal, Protocol, TextIO, get_args
 
 Maker = Literal["person", "project", "model"]
 MAX_TEXT = 20_000  # characters of one item; longer ones are cut and counted as kept
+EXAMPLES, MAX_EXAMPLE = 10, 200  # texts that a report shows, and characters of each
 MAX_WHY = 300  # characters of why somebody likes an item
 MAX_LINE = 1_000_000  # bytes of one line of a reactions file
 
@@ -30,17 +32,20 @@ class CollectError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One joke or post. `maker` says who wrote it: only "person" counts as human truth."""
+    """One joke or post. `maker` says who wrote it: only "person" counts as human truth. `text` may be empty where a
+    source has ids only: such an item waits for its text and teaches nothing.
+    """
 
     source: str
     source_id: str
-    kind: str  # "joke" | "post"
+    kind: str  # "joke" | "post" | "comment"
     text: str
     community: str = ""
     author_hash: str = ""
     maker: Maker = "person"
     created_at: datetime | None = None
     url: str = ""
+    stand_in: bool = False  # `text` is no more than the words of a link, until the real one is fetched
 
     @property
     def id(self) -> str:
@@ -49,7 +54,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What one person showed about one item. `sign` is -1, 0 or +1, `strength` in [0, 1], `at` is UTC.
+    """What one person showed about one item. `sign` is -1, 0 or +1, `strength` in [0, 1], `at` is UTC. A sign of 0 says
+    that they met it and no more: watched, hidden, written by themselves.
 
     `note` is why they like it, in their words; `picked` says that they chose it as one of their best.
     """
@@ -65,18 +71,22 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import holds, shown before anything is saved: found == kept + sum(skipped.values())."""
+    """What an import holds, shown before anything is saved: found == kept + sum(skipped.values()), in rows."""
 
     source: str
     found: int = 0
     kept: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    likes: int = 0
+    likes: int = 0  # different items; so are the dislikes
     dislikes: int = 0
-    unrated: int = 0
+    unrated: int = 0  # rows
+    lists: dict[str, int] = field(default_factory=dict)  # name of a list in the source -> rows found in it
+    with_text: int = 0  # of the rows kept
+    stand_ins: int = 0  # of those, rows whose text is only the words of a link
     oldest: datetime | None = None
     newest: datetime | None = None
     columns: dict[str, str] = field(default_factory=dict)  # role -> column it was read from
+    examples: tuple[str, ...] = ()  # beginnings of texts, drawn evenly from the rows that have one
 
     def as_json(self) -> dict[str, object]:
         """Plain JSON values, datetimes as ISO strings."""
@@ -85,8 +95,12 @@ class ImportReport:
     def sentences(self) -> str:
         """The report for people, one fact a line."""
         lines = [f"{self.source}: {self.found} rows found, {self.kept} kept"]
+        lines += [f"  {name}: {n}" for name, n in self.lists.items()]
         lines += [f"  skipped {n}: {reason}" for reason, n in sorted(self.skipped.items())]
         lines += [f"  {self.likes} liked, {self.dislikes} disliked, {self.unrated} without a reaction"]
+        if self.with_text < self.kept or self.stand_ins:
+            words = f", {self.stand_ins} of them only the words of a link" if self.stand_ins else ""
+            lines += [f"  {self.with_text} with text{words}"]
         if self.oldest and self.newest:
             lines += [f"  from {self.oldest:%Y-%m-%d} to {self.newest:%Y-%m-%d}"]
         lines += [f"  {role} read from column {column!r}" for role, column in self.columns.items()]
@@ -98,24 +112,45 @@ class Tally:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.found = self.kept = self.likes = self.dislikes = 0
+        self.found = self.kept = self.unrated = self.with_text = self.stand_ins = 0
         self.skipped: Counter[str] = Counter()
+        self.lists: Counter[str] = Counter()
         self.columns: dict[str, str] = {}
         self.oldest: datetime | None = None
         self.newest: datetime | None = None
+        self._rated: dict[int, set[str]] = {1: set(), -1: set()}
+        self._examples: list[str] = []
+        self._dice = random.Random(0)  # the same source shows the same examples
 
-    def keep(self, item: Item, signal: Signal | None) -> None:
+    def keep(self, item: Item, signal: Signal | None, in_list: str = "") -> None:
         self.found += 1
         self.kept += 1
-        self.likes += signal is not None and signal.sign > 0
-        self.dislikes += signal is not None and signal.sign < 0
-        if item.created_at:
-            self.oldest = min(self.oldest or item.created_at, item.created_at)
-            self.newest = max(self.newest or item.created_at, item.created_at)
+        self.lists.update([in_list] if in_list else [])
+        if signal and signal.sign:
+            self._rated[signal.sign].add(item.id)
+        else:
+            self.unrated += 1
+        if item.text:
+            self.with_text += 1
+            self.stand_ins += item.stand_in
+            self._perhaps_an_example(item.text)
+        if at := (signal and signal.at) or item.created_at:
+            self.oldest = min(self.oldest or at, at)
+            self.newest = max(self.newest or at, at)
 
-    def skip(self, reason: str, rows: int = 1) -> None:
+    def skip(self, reason: str, rows: int = 1, in_list: str = "") -> None:
         self.found += rows
         self.skipped[reason] += rows
+        if in_list:
+            self.lists[in_list] += rows
+
+    def _perhaps_an_example(self, text: str) -> None:
+        """Every text so far has the same chance to be among them (reservoir sampling)."""
+        place = len(self._examples)
+        if place == EXAMPLES:
+            place = self._dice.randrange(self.with_text)
+        if place < EXAMPLES:
+            self._examples[place : place + 1] = [text[:MAX_EXAMPLE]]
 
     def report(self) -> ImportReport:
         return ImportReport(
@@ -123,12 +158,16 @@ class Tally:
             found=self.found,
             kept=self.kept,
             skipped=dict(self.skipped),
-            likes=self.likes,
-            dislikes=self.dislikes,
-            unrated=self.kept - self.likes - self.dislikes,
+            likes=len(self._rated[1]),
+            dislikes=len(self._rated[-1]),
+            unrated=self.unrated,
+            lists=dict(self.lists),
+            with_text=self.with_text,
+            stand_ins=self.stand_ins,
             oldest=self.oldest,
             newest=self.newest,
             columns=dict(self.columns),
+            examples=tuple(self._examples),
         )
 
 
@@ -245,11 +284,15 @@ def _numbered(path: str | Path) -> Iterator[tuple[int, bytes]]:
 
 def _reaction(item: dict[str, Any], signal: dict[str, Any] | None) -> tuple[Item, Signal | None]:
     """Both from plain JSON; ValueError, KeyError or TypeError if they are not what they should be."""
-    fields: dict[str, Any] = {k: _when(v) if k == "created_at" else _clean(v) for k, v in item.items()}
+    plain = {k: v for k, v in item.items() if k not in ("created_at", "stand_in")}
+    fields: dict[str, Any] = {k: _clean(v) for k, v in plain.items()}
+    fields |= {"created_at": _when(item.get("created_at")), "stand_in": item.get("stand_in", False)}
     read = Item(**fields)
     if not (read.text and read.source and read.source_id):
         raise ValueError("text, source or source_id is empty")
-    if read.kind not in ("joke", "post") or read.maker not in get_args(Maker):
+    if not isinstance(read.stand_in, bool):
+        raise ValueError(f"stand_in {read.stand_in!r} is not true or false")
+    if read.kind not in ("joke", "post", "comment") or read.maker not in get_args(Maker):
         raise ValueError(f"kind {read.kind!r} or maker {read.maker!r} is unknown")
     if signal is None:
         return read, None
