@@ -1,39 +1,61 @@
 """A person's taste as a value: what they reacted to, its topics, its summary and its vectors."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors.item import Item, Signal
 from engine import encoder
-from engine.topics import unrelated
+from engine.labels import Words
+from engine.topics import Clusters, unrelated
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+Reaction = tuple[Item, Signal]
 
-MAX_SIGNALS = 2_000  # the latest count: encoding more takes minutes on two cores, and taste drifts
+MAX_SIGNALS = 100_000  # the latest count: 154 MB of vectors
+MAX_CLUSTERS = 256
+MAX_TOPICS = 40  # those with a name, the largest
 REPRESENTATIVES = 6
 EXAMPLES = 3  # items that stand for a topic
-LABEL_CANDIDATES, LABEL_WORDS = 15, 3
+HALF_LIFE = 365.0  # days after which a like weighs half; one without a date weighs half of the newest
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One thing a person likes: words that set it apart, the likes nearest its centre, its share of all likes."""
+    """One thing a person likes: words that set it apart, the likes nearest its centre, its share of all likes, which is
+    weighted by how recent they are. `anchor` is the like that leads it: edits of the topic hang on that."""
 
     label: str
     examples: tuple[Item, ...]
     weight: float
+    anchor: str = ""
+    size: int = 0
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What the person did to the topic that the like `item_id` is in: gave it a name, pinned it, muted it (its likes
+    count no more, nor do those to come); or took that like itself out. An empty `value` takes it back."""
+
+    kind: Literal["name", "pin", "mute", "out"]
+    item_id: str
+    value: str = "1"
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """`items`, `signals` and `vectors` (N, E) are aligned, oldest first; `vector` (E,) is the likes' mean.
+    """`items`, `signals` and `vectors` (N, E) are aligned, oldest first; `vector` (E,) is the mean of the likes by how
+    recent they are. What is muted or taken out stands in none of them.
 
-    `digest` names the evidence: it covers signals and encoder, never the summary written from them.
+    `digest` names the evidence: it covers signals, edits and encoder, never the summary written from them.
     """
 
     user: str
@@ -45,6 +67,7 @@ class Profile:
     vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, encoder.WIDTH), np.float32))
     vector: NDArray[np.float32] = field(default_factory=lambda: np.zeros(encoder.WIDTH, np.float32))
     digest: str = ""
+    muted: tuple[Topic, ...] = ()
 
     @cached_property
     def liked(self) -> tuple[Item, ...]:
@@ -62,45 +85,201 @@ class Profile:
         return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign < 0)
 
 
-def digest(signals: Sequence[Signal]) -> str:
-    """sha256 of what was shown about what, and by which encoder it is seen; the order of a source does not matter."""
-    lines = sorted(f"{s.item_id}|{s.sign}|{s.strength:.4f}" for s in signals)
+def digest(signals: Iterable[Signal], edits: Iterable[Edit] = ()) -> str:
+    """sha256 of what was shown about what, what was done to it, and by which encoder it is seen; the order of a source
+    does not matter."""
+    lines = [*sorted(map(_line, signals)), *sorted(f"{e.kind}|{e.item_id}|{e.value}" for e in edits)]
     return hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest()
+
+
+def _line(signal: Signal) -> str:
+    return f"{signal.item_id}|{signal.sign}|{signal.strength:.4f}"
 
 
 def build(
     user: str,
-    reactions: Sequence[tuple[Item, Signal]],
+    reactions: Sequence[Reaction],
+    edits: Sequence[Edit] = (),
     *,
     summary: str = "",
     encode: Encode = encoder.encode,
     topics: bool = True,
 ) -> Profile:
-    """Build the profile from reactions, oldest first; only the latest MAX_SIGNALS count. Topics are the dear part."""
-    reactions = reactions[-MAX_SIGNALS:]
-    items = tuple(item for item, _ in reactions)
-    signals = tuple(signal for _, signal in reactions)
-    vectors = encode([item.text for item in items])  # (N, E)
-    liked = np.array([signal.sign > 0 for signal in signals], bool)
-    likes = [item for item, like in zip(items, liked, strict=True) if like]
-    mean = vectors[liked].mean(0) if liked.any() else np.zeros(encoder.WIDTH, np.float32)
-    return Profile(
-        user=user,
-        items=items,
-        signals=signals,
-        topics=_topics(likes, vectors[liked], encode) if topics else (),
-        summary=summary,
-        vectors=vectors,
-        vector=mean,
-        digest=digest(signals),
-    )
+    """Build the profile from reactions, oldest first; only the latest MAX_SIGNALS with a text count."""
+    book = Book(user, encode)
+    return replace(book.profile(reactions, edits, topics=topics), summary=summary)
+
+
+class Book:
+    """One person's profile while reactions arrive: what came since the last call costs its own share, and the profile
+    is the one that `build` makes of all of them."""
+
+    def __init__(self, user: str, encode: Encode = encoder.encode) -> None:
+        self.user, self._encode = user, encode
+        self._start(())
+
+    def _start(self, edits: tuple[Edit, ...]) -> None:
+        self._edits = edits
+        self._seen: list[Reaction] = []
+        self._kept: list[Reaction] = []  # of these, those with a text that are not taken out
+        self._lines: list[str] = []  # of the digest, sorted
+        self._rows = np.zeros((0, encoder.WIDTH), np.float32)  # with room to grow
+        self._members: list[list[int]] = []
+        self._clusters = Clusters(encoder.WIDTH, unrelated(), MAX_CLUSTERS)
+        self._words = Words()
+        self._mean = _Recent(encoder.WIDTH)
+        self._shares = _Recent(MAX_CLUSTERS + 1)  # the last is of likes in no cluster
+
+    def profile(self, reactions: Sequence[Reaction], edits: Sequence[Edit] = (), *, topics: bool = True) -> Profile:
+        """The profile of these reactions, oldest first."""
+        held = {(edit.kind, edit.item_id): edit for edit in edits}  # the latest of a kind
+        edits = tuple(edit for edit in held.values() if edit.value)
+        reactions = reactions[-MAX_SIGNALS:]
+        known = len(self._seen)
+        if (
+            edits != self._edits
+            or known > len(reactions)
+            or any(a is not b for a, b in zip(self._seen, reactions, strict=False))
+        ):
+            self._start(edits)
+            known = 0
+        self._read(reactions[known:], topics)
+        return self._profile(topics)
+
+    def _read(self, new: Sequence[Reaction], topics: bool) -> None:
+        out = {edit.item_id for edit in self._edits if edit.kind == "out"}
+        fresh = [(item, signal) for item, signal in new if item.text and item.id not in out]
+        self._seen += new
+        at = len(self._kept)
+        self._kept += fresh
+        self._grow(at, self._encode([item.text for item, _ in fresh]))
+        lines = [_line(signal) for _, signal in fresh]
+        if len(lines) > 100:
+            self._lines = sorted(self._lines + lines)
+        else:
+            for line in lines:
+                insort(self._lines, line)
+        for row, (item, signal) in enumerate(fresh, at):
+            if signal.sign > 0:
+                vector = self._rows[row]
+                self._mean.add(vector, signal.at)
+                if topics:
+                    self._place(row, vector, item.text, signal.at)
+
+    def _grow(self, at: int, vectors: NDArray[np.float32]) -> None:
+        """Rows that a profile was given are never written again: its vectors are a view of these."""
+        if at + len(vectors) > len(self._rows):
+            room = np.zeros((at + len(vectors) + max(1_000, at // 4), encoder.WIDTH), np.float32)
+            room[:at] = self._rows[:at]
+            self._rows = room
+        self._rows[at : at + len(vectors)] = vectors
+
+    def _place(self, row: int, vector: NDArray[np.float32], text: str, when: datetime | None) -> None:
+        cluster = self._clusters.add(vector)
+        share = np.zeros(MAX_CLUSTERS + 1, np.float32)
+        share[cluster] = 1
+        self._shares.add(share, when)
+        if cluster == len(self._members):
+            self._members.append([])
+        if cluster >= 0:
+            self._members[cluster].append(row)
+            self._words.add(cluster, text)
+
+    def _profile(self, topics: bool) -> Profile:
+        kept, rows = self._kept, self._rows[: len(self._kept)]
+        of = (
+            {item.id: c for c, members in enumerate(self._members) for item in (kept[i][0] for i in members)}
+            if self._edits
+            else {}
+        )
+        told = {
+            kind: {of[e.item_id]: e.value for e in self._edits if e.kind == kind and e.item_id in of}
+            for kind in ("name", "pin", "mute")
+        }
+        muted = set(told["mute"])
+        mean = self._mean.mean()
+        if muted:
+            gone = {row for cluster in muted for row in self._members[cluster]}
+            left = [i for i in range(len(kept)) if i not in gone]
+            kept, rows = [kept[i] for i in left], rows[left]
+            recent = _Recent(encoder.WIDTH)
+            for (_, signal), vector in zip(kept, rows, strict=True):
+                if signal.sign > 0:
+                    recent.add(vector, signal.at)
+            mean = recent.mean()
+        found = self._topics(told) if topics else []
+        lines = [*self._lines, *sorted(f"{e.kind}|{e.item_id}|{e.value}" for e in self._edits)]
+        return Profile(
+            user=self.user,
+            items=tuple(item for item, _ in kept),
+            signals=tuple(signal for _, signal in kept),
+            topics=tuple(topic for cluster, topic in found if cluster not in muted),
+            muted=tuple(topic for cluster, topic in found if cluster in muted),
+            vectors=rows,
+            vector=mean,
+            digest=hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest(),
+        )
+
+    def _topics(self, told: dict[str, dict[int, str]]) -> list[tuple[int, Topic]]:
+        """The largest clusters and those that the person did something to, pinned ones first."""
+        weights = self._shares.mean()
+        largest = sorted(range(len(self._members)), key=lambda c: (-weights[c], c))
+        shown = dict.fromkeys([*told["pin"], *largest[:MAX_TOPICS], *told["name"], *told["mute"]])
+        topics = []
+        for cluster in shown:
+            members = np.array(self._members[cluster])
+            centre = self._clusters.sums[cluster] / len(members)
+            nearest = members[np.argsort(-(self._rows[members] @ centre), kind="stable")[:EXAMPLES]]
+            examples = tuple(self._kept[i][0] for i in nearest)
+            label = (
+                told["name"].get(cluster) or self._words.label(cluster, centre, self._encode) or examples[0].text[:30]
+            )
+            topic = Topic(
+                label,
+                examples,
+                float(weights[cluster]),
+                self._kept[members[0]][0].id,
+                len(members),
+                cluster in told["pin"],
+            )
+            topics.append((cluster, topic))
+        return sorted(topics, key=lambda found: (not found[1].pinned, -found[1].weight, found[1].label))
+
+
+class _Recent:
+    """A mean of vectors whose weights halve every HALF_LIFE days, taken one at a time."""
+
+    def __init__(self, width: int) -> None:
+        self._dated, self._undated = np.zeros(width), np.zeros(width)
+        self._weight = self._others = 0.0
+        self._first: datetime | None = None
+        self._newest = 0.0  # half-lives since the first
+
+    def add(self, vector: NDArray[np.float32], at: datetime | None) -> None:
+        if at is None:
+            self._undated += vector
+            self._others += 1
+            return
+        self._first = self._first or at
+        age = (at - self._first).total_seconds() / 86_400 / HALF_LIFE
+        self._newest = max(self._newest, age)
+        self._dated += 2.0**age * vector
+        self._weight += 2.0**age
+
+    def mean(self) -> NDArray[np.float32]:
+        """Zeros where nothing was added."""
+        now = 2.0**-self._newest
+        total = now * self._weight + 0.5 * self._others
+        return ((now * self._dated + 0.5 * self._undated) / max(total, 1e-12)).astype(np.float32)
 
 
 def remarked(profile: Profile, signals: Sequence[Signal]) -> Profile | None:
     """The profile with what was said of its likes since (note, picked); None where the reactions are not its own."""
-    if digest(signals) != profile.digest:
-        return None
     latest = {signal.item_id: signal for signal in signals}
+    if any(
+        signal.item_id not in latest or _line(latest[signal.item_id]) != _line(signal) for signal in profile.signals
+    ):
+        return None
     said = tuple(latest[signal.item_id] for signal in profile.signals)
     return profile if said == profile.signals else replace(profile, signals=said)
 
@@ -124,47 +303,3 @@ def representatives(profile: Profile) -> tuple[Item, ...]:
     """The likes that stand for the profile: one of each topic, then the second of each, and so on."""
     by_rank = [topic.examples[r] for r in range(EXAMPLES) for topic in profile.topics if r < len(topic.examples)]
     return tuple(by_rank[:REPRESENTATIVES])
-
-
-def _topics(items: list[Item], vectors: NDArray[np.float32], encode: Encode) -> tuple[Topic, ...]:
-    """Average-linkage clusters of the likes, largest first."""
-    from sklearn.cluster import AgglomerativeClustering
-
-    if not items:
-        return ()
-    places = np.zeros(len(items), int)
-    if len(items) > 1:
-        farthest = 1 - unrelated()
-        tree = AgglomerativeClustering(None, metric="cosine", linkage="average", distance_threshold=farthest)
-        places = tree.fit_predict(vectors)
-    members = [np.flatnonzero(places == c) for c in range(places.max() + 1)]
-    centres = [vectors[rows].mean(0) for rows in members]
-    labels = _labels([" ".join(items[i].text for i in rows) for rows in members], centres, encode)
-    topics = []
-    for rows, centre, label in zip(members, centres, labels, strict=True):
-        nearest = rows[np.argsort(-(vectors[rows] @ centre), kind="stable")[:EXAMPLES]]
-        topics.append(Topic(label, tuple(items[i] for i in nearest), len(rows) / len(items)))
-    return tuple(sorted(topics, key=lambda t: (-t.weight, t.label)))
-
-
-def _labels(texts: list[str], centres: list[NDArray[np.float32]], encode: Encode) -> list[str]:
-    """For each cluster's joined text the three words nearest its centre, of those that set it apart.
-
-    What sets apart is class-based TF-IDF (BERTopic, arXiv 2203.05794, equation 2); alone it prefers "said" and
-    "says" in short jokes, so an embedding chooses among its best, as in KeyBERT.
-    """
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    try:
-        counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,20}\b")
-        counts = counter.fit_transform(texts).toarray().astype(float)  # (clusters, words)
-    except ValueError:  # not one word is left: scripts without word breaks, or stop words only
-        return [text[:30] for text in texts]
-    weight = counts * np.log1p(counts.sum() / len(texts) / counts.sum(0))
-    words = counter.get_feature_names_out()
-    labels = []
-    for row, centre, text in zip(weight, centres, texts, strict=True):
-        apart = [str(words[j]) for j in np.argsort(-row, kind="stable")[:LABEL_CANDIDATES] if row[j] > 0]
-        nearest = np.argsort(-(encode(apart) @ centre), kind="stable")[:LABEL_WORDS] if apart else ()
-        labels.append(", ".join(apart[j] for j in nearest) or text[:30])
-    return labels

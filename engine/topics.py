@@ -39,6 +39,33 @@ UNRELATED = (
 )
 
 
+class Clusters:
+    """Leader clustering, one vector (E,) at a time: the same clusters whether all come at once or one by one.
+
+    A vector joins the cluster to which its mean cosine is highest, if that reaches `least` (average linkage, asked
+    once), or leads a new one. Of more than `most` clusters no further one is led: what fits none has none.
+    """
+
+    def __init__(self, width: int, least: float, most: int) -> None:
+        self.least = least
+        self.sums = np.zeros((most, width), np.float32)  # of the members' vectors
+        self.sizes = np.zeros(most, np.int64)
+        self.count = 0
+
+    def add(self, vector: NDArray[np.float32]) -> int:
+        """The number of the cluster that it joins, -1 for none."""
+        near = self.sums[: self.count] @ vector / self.sizes[: self.count]
+        best = int(near.argmax()) if self.count else -1
+        if best < 0 or near[best] < self.least:
+            if self.count == len(self.sums):
+                return -1
+            best = self.count
+            self.count += 1
+        self.sums[best] += vector
+        self.sizes[best] += 1
+        return best
+
+
 @dataclass(frozen=True, eq=False)
 class Leader:
     """One topic: the mean direction of its members (E,), and which rows these are, in the order they came."""

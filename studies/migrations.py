@@ -183,3 +183,47 @@ create index remark_by_rater on remark (rater)
 @migrations()
 def m004_remarks(db: Database) -> None:
     _run(db, FOURTH)
+
+
+# `stand_in`: the text is only the words of a link, until the real one is fetched. Every chunk of an import that is on
+# disk, and what each import held. What a text is to an encoder, by sha256 of the text, float16. What a person did to
+# their profile; the latest row of a kind and an item holds, '' takes it back.
+FIFTH = """
+alter table item add column stand_in integer not null default 0;
+create table chunk (
+    number integer primary key,
+    rater text not null references rater (id),
+    rows integer not null,
+    at text not null
+);
+create index chunk_by_rater on chunk (rater);
+create table import (
+    number integer primary key,
+    rater text not null references rater (id),
+    name text not null,
+    report text not null,
+    saved integer not null,
+    started_at text not null,
+    ended_at text
+);
+create table vector (
+    text_hash blob not null,
+    encoder text not null,
+    data blob not null,
+    primary key (text_hash, encoder)
+);
+create table edit (
+    number integer primary key,
+    rater text not null references rater (id),
+    kind text not null check (kind in ('name', 'pin', 'mute', 'out')),
+    item_id text not null references item (id),
+    value text not null,
+    at text not null
+);
+create index edit_by_rater on edit (rater)
+"""
+
+
+@migrations()
+def m005_imports_vectors_edits(db: Database) -> None:
+    _run(db, FIFTH)

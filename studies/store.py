@@ -1,15 +1,17 @@
 """Everything personal, in one SQLite file under the data folder: people, items, signals, trials, votes.
 
 Every write is one statement or one transaction. A trial is written before it is shown; votes are unique by
-trial; undo is an event, nothing is deleted. Here and in `studies.migrations` stands all SQL of the project.
+trial; undo is an event, nothing is deleted until the person deletes all. All SQL of the project stands here, in
+`studies.migrations`, `studies.reactions` and `studies.belongings`.
 """
 
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +19,14 @@ from collectors.item import Item, Signal
 from engine.methods.base import Ask
 from studies.database import Database, Row
 from studies.ratings import Ballot
+from studies.reactions import Reactions, as_item
 
 LOCAL = "local"  # who writes a summary where nobody else was asked
 HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
 CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
 FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))
 MAX_HUMAN = 400  # characters: longer posts would stand out beside what the models write
-BATCH = 1_000
+CHUNK = 5_000  # rows of an import in one transaction
 
 
 class Refused(ValueError):
@@ -82,6 +85,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.db = Database(folder)
+        self._reactions = Reactions(self.db)
 
     # ---- people and their taste
 
@@ -103,66 +107,70 @@ class Store:
         return str(rows[0]["rater"])
 
     def add(self, rater: str, pairs: Iterable[tuple[Item, Signal | None]]) -> int:
-        """Save an import, all of it or nothing; the same import again changes nothing. Returns items seen."""
-        seen = 0
-        with self.db.atomic():
-            self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
-            for item, signal in pairs:
-                self._add_item(item)
-                if signal:
-                    self.db.run(
-                        """insert into signal (rater, item_id, origin, sign, strength, at, note, picked)
-                        values (:rater, :item_id, :origin, :sign, :strength, :at, :note, :picked)
-                        on conflict (rater, item_id, origin) do update
-                        set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
-                        note = excluded.note, picked = excluded.picked""",
-                        rater=rater,
-                        **asdict(signal) | {"at": signal.at and signal.at.isoformat(), "picked": int(signal.picked)},
-                    )
-                seen += 1
-        return seen
+        """Save an import in chunks, each all of it or nothing; the same import again changes nothing, so one that was
+        broken off goes on. Returns rows seen."""
+        return sum(self.add_chunks(rater, pairs))
+
+    def add_chunks(self, rater: str, pairs: Iterable[tuple[Item, Signal | None]]) -> Iterator[int]:
+        """Save an import, yielding how many rows each chunk held once it is on disk."""
+        rows = iter(pairs)
+        while chunk := list(islice(rows, CHUNK)):
+            with self.db.atomic():
+                self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
+                for item, signal in chunk:
+                    self._add_item(item)
+                    if signal:
+                        self._add_signal(rater, signal)
+                self.db.run(
+                    "insert into chunk (rater, rows, at) values (:rater, :n, :at)", rater=rater, n=len(chunk), at=now()
+                )
+            yield len(chunk)
+
+    def _add_signal(self, rater: str, signal: Signal) -> None:
+        self.db.run(
+            """insert into signal (rater, item_id, origin, sign, strength, at, note, picked)
+            values (:rater, :item_id, :origin, :sign, :strength, :at, :note, :picked)
+            on conflict (rater, item_id, origin) do update
+            set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
+            note = excluded.note, picked = excluded.picked""",
+            rater=rater,
+            item_id=signal.item_id,
+            origin=signal.origin,
+            sign=signal.sign,
+            strength=signal.strength,
+            at=signal.at and signal.at.isoformat(),
+            note=signal.note,
+            picked=int(signal.picked),
+        )
 
     def _add_item(self, item: Item) -> None:
         # a fixed shuffle: the feed's order is mixed and the same after a restart
         shuffle = hashlib.sha256(item.id.encode()).hexdigest()[:16]
-        created = item.created_at and item.created_at.isoformat()
         self.db.run(
             """insert into item
-            (id, source, source_id, kind, text, community, author_hash, maker, created_at, url, shuffle)
+            (id, source, source_id, kind, text, community, author_hash, maker, created_at, url, shuffle, stand_in)
             values (:id, :source, :source_id, :kind, :text, :community, :author_hash, :maker, :created_at, :url,
-            :shuffle)
-            on conflict (id) do nothing""",
-            **asdict(item) | {"id": item.id, "created_at": created, "shuffle": shuffle},
+            :shuffle, :stand_in)
+            on conflict (id) do update set text = excluded.text, stand_in = excluded.stand_in,
+            author_hash = excluded.author_hash, created_at = coalesce(excluded.created_at, created_at)
+            where (item.stand_in = 1 or item.text = '') and excluded.stand_in = 0 and excluded.text <> ''""",
+            id=item.id,
+            source=item.source,
+            source_id=item.source_id,
+            kind=item.kind,
+            text=item.text,
+            community=item.community,
+            author_hash=item.author_hash,
+            maker=item.maker,
+            created_at=item.created_at and item.created_at.isoformat(),
+            url=item.url,
+            shuffle=shuffle,
+            stand_in=int(item.stand_in),
         )
 
-    def reactions(self, rater: str) -> list[tuple[Item, Signal]]:
-        """What the person showed so far, oldest first, one row an item: imports, then cards as they were voted.
-
-        Only cards teach. A vote on a pair is counted and never becomes a signal.
-        """
-        rows = self.db.rows(
-            """select item_id, sign, strength, at, origin, note, picked, 0 as number from signal where rater = :rater
-            union all
-            select c.item_id, case v.choice when 'like' then 1 else -1 end, 1.0, v.at, 'feed', '', 0, v.number
-            from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
-            where t.rater = :rater and t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
-            and not exists (select 1 from undo u where u.trial_id = v.trial_id)""",
-            rater=rater,
-        )
-        imported = [row for row in rows if not row["number"]]
-        imported.sort(key=lambda row: (row["at"] or "", row["item_id"]))
-        voted = sorted((row for row in rows if row["number"]), key=lambda row: row["number"])
-        latest: dict[str, Row] = {}
-        for row in [*imported, *voted]:
-            latest.pop(row["item_id"], None)  # a card outranks an import of the same item, and stands where cards stand
-            latest[row["item_id"]] = row
-        for row in self.db.rows(
-            "select item_id, note, picked from remark where rater = :rater order by number", rater=rater
-        ):
-            if row["item_id"] in latest:
-                latest[row["item_id"]] = {**latest[row["item_id"]], **row}
-        items = self.items(latest)
-        return [(items[i], _signal(row)) for i, row in latest.items()]
+    def reactions(self, rater: str) -> tuple[tuple[Item, Signal], ...]:
+        """What the person showed so far, oldest first, one row an item: imports, then cards as they were voted."""
+        return self._reactions.of(rater)
 
     def remark(self, rater: str, remarks: Mapping[str, tuple[str, bool]]) -> None:
         """Keep what the person says about items: why they like each, and whether it is one of their best."""
@@ -179,13 +187,7 @@ class Store:
                 )
 
     def items(self, ids: Iterable[str]) -> dict[str, Item]:
-        found: dict[str, Item] = {}
-        wanted = list(ids)
-        for start in range(0, len(wanted), BATCH):
-            batch = {f"id{n}": value for n, value in enumerate(wanted[start : start + BATCH])}
-            rows = self.db.rows(f"select * from item where id in ({', '.join(f':{name}' for name in batch)})", **batch)
-            found |= {row["id"]: _item(row) for row in rows}
-        return found
+        return self._reactions.items(ids)
 
     def save_summary(
         self,
@@ -380,6 +382,7 @@ class Store:
         for maker in makers:
             rows = self.db.rows(
                 """select i.* from item i where i.maker = :maker and length(i.text) <= :longest
+                and i.text <> '' and i.stand_in = 0
                 and not exists (select 1 from signal s where s.item_id = i.id and s.rater = :rater)
                 and not exists (
                     select 1 from candidate c
@@ -393,7 +396,7 @@ class Store:
                 longest=longest,
                 also_waiting=also_waiting,
             )
-            found += [_item(row) for row in rows]
+            found += [as_item(row) for row in rows]
             if len(found) >= limit:
                 break
         return found
@@ -523,14 +526,3 @@ _REVEALED = """select t.id, t.kind, t.ask, l.text as left_text, r.text as right_
 l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
 r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""
-
-
-def _item(row: Row) -> Item:
-    created = datetime.fromisoformat(row["created_at"]) if row["created_at"] else None
-    facts = {field.name: row[field.name] for field in fields(Item)}
-    return Item(**facts | {"created_at": created})
-
-
-def _signal(row: Row) -> Signal:
-    at = datetime.fromisoformat(row["at"]) if row["at"] else None
-    return Signal(row["item_id"], row["sign"], row["strength"], at, row["origin"], row["note"], bool(row["picked"]))

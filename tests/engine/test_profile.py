@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine import encoder
-from engine.profile import EXAMPLES, MAX_SIGNALS, Encode, Profile, build, digest
+from engine import profile as profiles
+from engine.profile import EXAMPLES, HALF_LIFE, Book, Edit, Encode, Profile, build, digest
 
 CHINESE = (
     "\u732b\u628a\u6211\u7684\u952e\u76d8\u5f53\u5e8a",
@@ -102,7 +104,9 @@ def test_a_digest_is_what_it_always_was():
 # ---- what counts
 
 
-def test_only_the_latest_signals_count():
+def test_only_the_latest_signals_count(monkeypatch):
+    MAX_SIGNALS = 300
+    monkeypatch.setattr(profiles, "MAX_SIGNALS", MAX_SIGNALS)
     old = [f"old {i}" for i in range(7)]
     new = [f"new {i}" for i in range(MAX_SIGNALS)]
     reactions = [
@@ -183,13 +187,111 @@ def purity(profile: Profile, community: dict[str, str]) -> float:
 
 
 def test_topics_are_purer_than_chance(two_tastes):
-    ids = [item.id for item in two_tastes.liked]
-    kinds = [item.community for item in two_tastes.liked]
-    found = purity(two_tastes, dict(zip(ids, kinds, strict=True)))
+    """The order in which likes come decides which topics they make, so in eight orders."""
+    likes = liking([item.text for item in two_tastes.liked])
+    kinds = {item.id: own.community for (item, _), own in zip(likes, two_tastes.liked, strict=True)}
     dice = random.Random(0)
-    chance = [purity(two_tastes, dict(zip(ids, dice.sample(kinds, len(kinds)), strict=True))) for _ in range(300)]
-    assert sum(by_chance >= found for by_chance in chance) <= 3  # p < 0.01
+    profiles = [build("two", dice.sample(likes, len(likes))) for _ in range(8)]
+    found = np.mean([purity(profile, kinds) for profile in profiles])
+    chance = []
+    for _ in range(100):
+        mixed = dict(zip(kinds, dice.sample(list(kinds.values()), len(kinds)), strict=True))
+        chance.append(np.mean([purity(profile, mixed) for profile in profiles]))
+    assert found > max(chance)
     assert found > 0.8
+
+
+def test_one_by_one_is_all_at_once(two_tastes):
+    """The quick way and its slow twin: what came since costs its own share and changes nothing else."""
+    reactions = [
+        (item, replace(signal, at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=9 * i) if i % 3 else None))
+        for i, (item, signal) in enumerate(zip(two_tastes.items, two_tastes.signals, strict=True))
+    ]
+    book = Book("two")
+    edits = (Edit("name", reactions[0][0].id, "mine"),)
+    for end in (1, 5, 30, 31, len(reactions)):
+        quick, slow = book.profile(reactions[:end], edits), build("two", reactions[:end], edits)
+        assert quick.topics == slow.topics
+        assert (quick.digest, quick.items, quick.signals) == (slow.digest, slow.items, slow.signals)
+        assert np.array_equal(quick.vectors, slow.vectors)
+        assert np.array_equal(quick.vector, slow.vector)
+    shorter = book.profile(reactions[:7], edits)  # something was taken back
+    assert shorter.topics == build("two", reactions[:7], edits).topics
+    assert quick.topics == slow.topics != shorter.topics  # what was given out stays as it was
+
+
+def test_what_was_given_out_is_never_written_again(two_tastes):
+    reactions = list(zip(two_tastes.items, two_tastes.signals, strict=True))
+    book = Book("two")
+    first = book.profile(reactions[:5])
+    before = first.vectors.copy()
+    book.profile(reactions)
+    book.profile(reactions[::-1])
+    assert np.array_equal(first.vectors, before)
+
+
+# ---- what the person does to it
+
+
+def edited(profile: Profile, *edits: Edit) -> Profile:
+    return build("two", list(zip(profile.items, profile.signals, strict=True)), edits)
+
+
+def test_a_topic_can_be_named_and_pinned(two_tastes):
+    last = [topic for topic in two_tastes.topics if topic.size > 1][-1]
+    member = last.examples[-1].id  # any like of it will do
+    mine = edited(two_tastes, Edit("name", member, "my own"), Edit("pin", member))
+    assert (mine.topics[0].label, mine.topics[0].pinned, mine.topics[0].anchor) == ("my own", True, last.anchor)
+    assert {t.anchor for t in mine.topics} == {t.anchor for t in two_tastes.topics}
+    assert mine.digest != two_tastes.digest
+    assert np.array_equal(mine.vector, two_tastes.vector)
+    assert edited(two_tastes, Edit("name", member, "my own"), Edit("name", member, "")).digest == two_tastes.digest
+
+
+def test_a_muted_topic_counts_no_more_nor_do_likes_to_come(two_tastes):
+    first = two_tastes.topics[0]
+    mute = Edit("mute", first.anchor)
+    mine = edited(two_tastes, mute)
+    assert [topic.anchor for topic in mine.muted] == [first.anchor]
+    assert first.anchor not in {topic.anchor for topic in mine.topics}
+    gone = {item.id for item in two_tastes.items} - {item.id for item in mine.items}
+    assert len(gone) == first.size
+    assert {item.id for item in first.examples} <= gone
+    assert mine.vectors.shape == (len(mine.items), encoder.WIDTH)
+    left = [signal.sign > 0 for signal in mine.signals]
+    assert np.allclose(mine.vector, mine.vectors[left].mean(0), atol=1e-6)
+    assert mine.digest != two_tastes.digest
+    reactions = list(zip(two_tastes.items, two_tastes.signals, strict=True))
+    again = Item("made", "again", "joke", first.examples[0].text)  # the same words once more
+    later = build("two", [*reactions, (again, Signal(again.id, 1))], (mute,))
+    assert again.id not in {item.id for item in later.items}
+    assert edited(two_tastes, mute, Edit("mute", first.anchor, "")).items == two_tastes.items
+
+
+def test_what_is_taken_out_is_gone_as_if_it_had_never_been(two_tastes):
+    out = two_tastes.liked[3]
+    reactions = [pair for pair in zip(two_tastes.items, two_tastes.signals, strict=True) if pair[0].id != out.id]
+    mine, never = edited(two_tastes, Edit("out", out.id)), build("two", reactions)
+    assert (mine.items, mine.topics) == (never.items, never.topics)
+    assert np.allclose(mine.vector, never.vector)
+    assert mine.digest not in (two_tastes.digest, never.digest)
+
+
+def test_recent_likes_weigh_more():
+    texts = ["old", "new", "undated"]
+    axes = np.eye(encoder.WIDTH, dtype=np.float32)[:3]
+    newest = datetime(2026, 6, 1, tzinfo=UTC)
+    dates = [newest - timedelta(days=2 * HALF_LIFE), newest, None]
+    likes = [(item, replace(s, at=at)) for (item, s), at in zip(liking(texts), dates, strict=True)]
+    profile = build("a", likes, encode=placed(texts, axes))
+    assert np.allclose(profile.vector[:3], np.array([0.25, 1, 0.5]) / 1.75)
+    assert [topic.label for topic in profile.topics] == ["new", "undated", "old"]
+    assert [topic.weight for topic in profile.topics] == pytest.approx([1 / 1.75, 0.5 / 1.75, 0.25 / 1.75])
+
+
+def test_an_item_without_a_text_teaches_nothing():
+    likes = liking(["a goat", ""])
+    assert build("a", likes).items == (likes[0][0],)
 
 
 def test_topics_share_out_the_likes_largest_first(two_tastes):
