@@ -9,7 +9,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import about, compare, feed, results, train
+from demo import about, compare, feed, imports, profile, results, train
 from demo.visitor import VisitorCookie
 from studies.session import CannotStart, Studio
 
@@ -28,6 +28,10 @@ def build(studio: Studio) -> gr.Blocks:
                 compare.tab(studio, compare_tab)
             with gr.Tab("Results", elem_id="tab-results") as results_tab:
                 results.tab(studio, results_tab)
+            with gr.Tab("Import", elem_id="tab-import") as import_tab:
+                imports.tab(studio, import_tab)
+            with gr.Tab("Profile", elem_id="tab-profile") as profile_tab:
+                profile.tab(studio, profile_tab)
             with gr.Tab("Train", elem_id="tab-train") as train_tab:
                 train.tab(studio, train_tab)
             with gr.Tab("About", elem_id="tab-about") as about_tab:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from studies.session import Card, Reveal, Sending, Side, Taste, Way
 from studies.teaching import Fitting
 
+FEW = 5  # likes, below which the page says what it can and cannot do
 LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
 
@@ -16,7 +17,7 @@ def text(value: str) -> str:
 
 def card(shown: Card | None) -> str:
     if shown is None:
-        return text("You have seen everything here. Import more with: python app.py --import FILE")
+        return text("You have seen everything here. Bring more on the Import page")
     return text(shown.text)
 
 
@@ -44,7 +45,7 @@ def taste(so_far: Taste) -> str:
     """The line under the feed: what was learned, and what more likes would bring."""
     counted = f"{so_far.likes} liked, {so_far.dislikes} disliked"
     topics = f"; you seem to like: {html.escape(' / '.join(so_far.topics))}" if so_far.topics else ""
-    ask = "" if so_far.likes >= 5 else " Like a few and the blind pairs become about you."
+    ask = "" if so_far.likes >= FEW else " Like a few and the blind pairs become about you."
     return f'<div class="note">{counted}{topics}.{ask}{trouble(so_far)}</div>'
 
 

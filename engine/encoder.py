@@ -48,6 +48,11 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.stack([_known[text] for text in texts]) if texts else np.zeros((0, WIDTH), np.float32)  # (N, E)
 
 
+def forget() -> None:
+    """Keep no text and no vector in memory."""
+    _known.clear()
+
+
 def _model() -> Any:
     global _loaded
     if _loaded is None:

@@ -220,6 +220,13 @@ class Book:
             digest=hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest(),
         )
 
+    def members(self, anchor: str) -> tuple[Item, ...]:
+        """The likes of the topic that this one leads, the latest first; () where it leads none."""
+        for members in self._members:
+            if self._kept[members[0]][0].id == anchor:
+                return tuple(self._kept[i][0] for i in reversed(members))
+        return ()
+
     def _topics(self, told: dict[str, dict[int, str]]) -> list[tuple[int, Topic]]:
         """The largest clusters and those that the person did something to, pinned ones first."""
         weights = self._shares.mean()
@@ -270,7 +277,8 @@ class _Recent:
         """Zeros where nothing was added."""
         now = 2.0**-self._newest
         total = now * self._weight + 0.5 * self._others
-        return ((now * self._dated + 0.5 * self._undated) / max(total, 1e-12)).astype(np.float32)
+        mean: NDArray[np.float32] = ((now * self._dated + 0.5 * self._undated) / max(total, 1e-12)).astype(np.float32)
+        return mean
 
 
 def remarked(profile: Profile, signals: Sequence[Signal]) -> Profile | None:

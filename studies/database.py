@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ class Database:
         """Run a statement that returns none."""
         with self._in_plain_words():
             self._db.execute(sql, values)
+
+    def each(self, sql: str) -> Iterator[Row]:
+        """Rows one by one, for tables that need not fit into memory."""
+        with self._in_plain_words():
+            yield from self._db.query(sql)
+
+    def erase(self, tables: Sequence[str]) -> None:
+        """Delete all rows of these tables, and what the file and its log still hold of them."""
+        with self._in_plain_words():
+            connection = self._db.conn
+            connection.execute("pragma secure_delete = on")  # freed pages are overwritten with zeros
+            with self._db.atomic():
+                connection.execute("pragma defer_foreign_keys = on")
+                for table in tables:
+                    connection.execute(f'delete from "{table}"')
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)")
 
     @contextmanager
     def atomic(self) -> Iterator[None]:

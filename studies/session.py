@@ -17,19 +17,20 @@ from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.plan import Quantize
-from engine.profile import MAX_SIGNALS, Profile, remarked
+from engine.profile import Profile, remarked
 from engine.reasons import drafts
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
+from studies.importing import Imports
+from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
-from studies.store import HUMAN, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import HUMAN, LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.teaching import Fitting, Teacher
 from studies.worker import Worker
 
-ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
@@ -152,6 +153,8 @@ class Studio:
         self.claude = claude
         self.worker = Worker(store, lm, ME, seed, claude)
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
+        self.imports = Imports(store, self.worker.poke)
+        self.own = Own(store, self.worker, self._profile, lambda: self.imports.under_way() or self.teacher.busy())
 
     @classmethod
     def open(
@@ -366,14 +369,20 @@ class Studio:
     def _profile(self, session: str) -> Profile:
         """The worker's profile with all that was said of likes; where the latest reactions are not in it yet, we wait a
         moment for the worker."""
-        signals = [signal for _, signal in self.store.reactions(self.store.rater(session))[-MAX_SIGNALS:]]
+        rater = self.store.rater(session)
         deadline = time.monotonic() + CATCH_UP
-        while not (known := remarked(self.worker.profile, signals)):
+        while True:
+            now, seen = (self.store.reactions(rater), self.store.edits(rater)), self.worker.seen
+            if now[0] is seen[0] and now[1] == seen[1]:
+                break
+            told = [signal for _, signal in now[0]] if len(now[0]) == len(seen[0]) and now[1] == seen[1] else []
+            if told and (known := remarked(self.worker.profile, told)):  # only what was said of likes has changed
+                return known
             if not self.worker.is_alive() or (left := deadline - time.monotonic()) <= 0:
-                return self.worker.profile
+                break
             self.worker.poke()
             self.worker.wait(min(left, 0.5))
-        return known
+        return self.worker.profile
 
     def _fitted(self, method: Method, profile: Profile) -> str:
         """On how many likes, as against today: what was fitted stays in use until it is fitted again."""

@@ -17,10 +17,13 @@ from typing import Literal
 
 from collectors.item import Item, Signal
 from engine.methods.base import Ask
+from engine.profile import Edit
 from studies.database import Database, Row
 from studies.ratings import Ballot
 from studies.reactions import Reactions, as_item
+from studies.vectors import Vectors
 
+ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 LOCAL = "local"  # who writes a summary where nobody else was asked
 HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
 CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
@@ -86,6 +89,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.db = Database(folder)
         self._reactions = Reactions(self.db)
+        self.vectors = Vectors(self.db)
 
     # ---- people and their taste
 
@@ -185,6 +189,59 @@ class Store:
                     picked=int(picked),
                     at=now(),
                 )
+
+    # ---- imports, and what belongs to the person
+
+    def begin_import(self, rater: str, name: str, report: Mapping[str, object]) -> int:
+        """Keep that an import begins, and what it was found to hold without its examples; returns its number."""
+        held = {name: value for name, value in report.items() if name != "examples"}
+        rows = self.db.rows(
+            """insert into import (rater, name, report, saved, started_at) values (:rater, :name, :report, 0, :at)
+            returning number""",
+            rater=rater,
+            name=name,
+            report=json.dumps(held),
+            at=now(),
+        )
+        return int(rows[0]["number"])
+
+    def note_import(self, number: int, saved: int, *, ended: bool = False) -> None:
+        self.db.run(
+            "update import set saved = :saved, ended_at = :at where number = :number",
+            number=number,
+            saved=saved,
+            at=now() if ended else None,
+        )
+
+    def imports(self, rater: str) -> list[Row]:
+        """The person's imports, the latest first: name, report (JSON), saved, started_at, ended_at."""
+        return self.db.rows("select * from import where rater = :rater order by number desc", rater=rater)
+
+    def tables(self) -> list[str]:
+        rows = self.db.rows("select name from sqlite_master where type = 'table' and name not like '%sqlite%'")
+        return sorted(row["name"] for row in rows)
+
+    def delete_everything(self) -> None:
+        """Empty every table and leave no byte of it in the file or its log."""
+        self.db.erase(self.tables())
+        self._reactions.forget()
+        self.vectors.forget()
+
+    def edit(self, rater: str, edits: Iterable[Edit]) -> None:
+        """Keep what the person did to their profile; the latest of a kind and an item holds."""
+        with self.db.atomic():
+            for edit in edits:
+                self.db.run(
+                    "insert into edit (rater, kind, item_id, value, at) values (:rater, :kind, :item_id, :value, :at)",
+                    rater=rater,
+                    **asdict(edit),
+                    at=now(),
+                )
+
+    def edits(self, rater: str) -> tuple[Edit, ...]:
+        """All of them, oldest first."""
+        rows = self.db.rows("select kind, item_id, value from edit where rater = :rater order by number", rater=rater)
+        return tuple(Edit(**row) for row in rows)
 
     def items(self, ids: Iterable[str]) -> dict[str, Item]:
         return self._reactions.items(ids)

@@ -53,6 +53,9 @@ class Teacher:
         self.lm, self.folder, self._changed = lm, folder, changed
         self._busy = threading.Lock()
 
+    def busy(self) -> bool:
+        return self._busy.locked()
+
     def teachable(self) -> list[str]:
         """The arms that learn from many people."""
         return [arm for arm, m in ARMS.items() if has_state(m) and not m.personal]

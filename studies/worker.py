@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
-from engine.profile import MAX_SIGNALS, Profile, build, digest, remarked, representatives
+from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, representatives
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
@@ -20,12 +20,17 @@ from studies.store import LOCAL, Store
 READY_PAIRS = 2  # at least; for a moment there may be one more
 SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is written anew
 GATHER = 2.0  # seconds in which reactions gather before an API is asked: a burst of swipes is one request
+AT_ONCE = 64  # texts that are encoded before anything is written, and in one go while more are waiting
+FIRST = 2_000  # of a large import the latest are read first, and make the profile until all are
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
 
 
 class Worker(threading.Thread):
     """Owns the profile of one person. Start it with `start()`, end it with `close()`.
+
+    `seen` are the reactions and edits that the profile is of; `unread` how many of their texts wait to be encoded,
+    which is done when nothing is to be written.
 
     `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again.
     """
@@ -34,6 +39,11 @@ class Worker(threading.Thread):
         super().__init__(name="worker", daemon=True)
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.profile = Profile(rater)
+        self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
+        self.unread = 0
+        self.resting = threading.RLock()  # held during a step: who holds it deletes without anybody writing meanwhile
+        self.book = Book(rater, store.vectors)
+        self._missing: list[str] = []
         self.failure = ""
         self.failures = 0
         self._changed = threading.Condition()  # a pair became ready, or a round failed
@@ -82,6 +92,15 @@ class Worker(threading.Thread):
 
     def _one_step(self) -> bool:
         """Do the most urgent thing; False when there is nothing to do."""
+        with self.resting:
+            return self._step()
+
+    def forget(self) -> None:
+        """Begin anew: everything was deleted."""
+        self.profile, self.seen, self._missing = Profile(self.rater), ((), ()), []
+        self.book = Book(self.rater, self.store.vectors)
+
+    def _step(self) -> bool:
         person = self._person()
         if not self.store.ready(self.rater, "pair"):
             return self._fruit(make_pairs(self.store, self.lm, person, 1))  # somebody may wait: one is quicker than two
@@ -95,6 +114,10 @@ class Worker(threading.Thread):
         if not self.store.ready(self.rater, "card"):
             turn = self.store.cards_written(self.rater)
             return self._fruit(make_card(self.store, self.lm, person, turn))
+        if self._missing:
+            self.store.vectors.keep(self._missing[:AT_ONCE])
+            del self._missing[:AT_ONCE]
+            return True
         return False
 
     def _fruit(self, shown: int) -> bool:
@@ -105,20 +128,41 @@ class Worker(threading.Thread):
         return True
 
     def _person(self) -> Person:
-        reactions = self.store.reactions(self.rater)
-        self._reactions = len(reactions)  # of all time, those beyond MAX_SIGNALS counted as well
-        reactions = reactions[-MAX_SIGNALS:]
         self._summary = self.store.latest_summary(self.rater)
-        known = remarked(self.profile, [signal for _, signal in reactions])
-        self.profile = known or build(self.rater, reactions)
+        self._read()
         if self._summary:
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])
             self.profile = replace(self.profile, summary=self._summary["text"], summary_evidence=named)
         return Person(self.profile, self._summary["id"] if self._summary else None, self.seed)
 
+    def _read(self) -> None:
+        """Bring the profile up to what the person showed and did since."""
+        seen = self.store.reactions(self.rater), self.store.edits(self.rater)
+        reactions, edits = seen
+        changed = reactions is not self.seen[0] or edits != self.seen[1]
+        if changed:
+            latest = [item.text for item, _ in reversed(reactions) if item.text]  # the latest are read first
+            self._missing = self.store.vectors.missing(latest[:MAX_SIGNALS])
+            if len(self._missing) <= AT_ONCE:
+                self.store.vectors.keep(self._missing)
+                self._missing = []
+        elif len(self._missing) == self.unread:
+            return
+        partial, self.unread = bool(self.unread), len(self._missing)
+        self._reactions = len(reactions)
+        if self._missing:
+            waiting = set(self._missing)
+            reactions = tuple(pair for pair in reactions[-FIRST:] if pair[0].text not in waiting)
+        signals = [signal for _, signal in reactions]
+        same = len(signals) == len(self.seen[0]) and edits == self.seen[1] and not partial and not self._missing
+        known = remarked(self.profile, signals) if same and self.seen[0] else None
+        self.profile = known or self.book.profile(reactions, edits)
+        self.seen = seen
+        self.writer.poke()
+
     def _summary_is_old(self, person: Person) -> bool:
-        if len(person.profile.liked) < MIN_LIKES or self.writer.takes_it():
+        if len(person.profile.liked) < MIN_LIKES or self.writer.takes_it() or (self.unread and self._summary):
             return False
         if self._summary is None or (self._summary["author"] != LOCAL and not self.writer.permitted()):
             return True
@@ -191,30 +235,29 @@ class ApiWriter(threading.Thread):
         """Ask for a summary and keep it, if the likes have changed; returns whether it did."""
         if self._due(claude) is None or self._closing.wait(GATHER):
             return False
-        reactions = self._due(claude)  # as they are now: some may have been taken back
-        if reactions is None:
+        latest = self._due(claude)  # as they are now: some may have been taken back
+        if latest is None:
             return False
-        latest = reactions[-MAX_SIGNALS:]
         self._tried = digest([signal for _, signal in latest])
         likes, dislikes = ([item for item, signal in latest if signal.sign == sign] for sign in (1, -1))
         found = summarize_by(claude, *to_send(likes, dislikes, representatives(self._profile())), self._may_send)
         if not self._may_send():
             raise NotPermitted
         taste = json.dumps(asdict(found), ensure_ascii=False)
-        self.store.save_summary(
-            self.rater, found.text, self._tried, len(reactions), claude.model, claude.recipient, taste
-        )
+        self.store.save_summary(self.rater, found.text, self._tried, len(latest), claude.model, claude.recipient, taste)
         self.trouble = ""
         return True
 
     def _due(self, claude: Claude) -> list[tuple[Item, Signal]] | None:
-        """All reactions, if they call for a request; None if not."""
+        """What may be told, if it calls for a request; None if not. It is what still stands of what is in the profile:
+        the person may have muted a topic or taken a like out."""
         if self._lasting or not self.permitted():
             return None
-        reactions = self.store.reactions(self.rater)
-        latest = [signal for _, signal in reactions[-MAX_SIGNALS:]]
-        if sum(signal.sign > 0 for signal in latest) < MIN_LIKES:
+        standing = {item.id: signal for item, signal in self.store.reactions(self.rater)}
+        profile = self._profile()
+        latest = [(item, standing[item.id]) for item in profile.items if item.id in standing]
+        if sum(signal.sign > 0 for _, signal in latest) < MIN_LIKES:
             return None
         newest = self.store.latest_summary(self.rater)
         told = newest["profile_digest"] if newest and newest["author"] == claude.recipient else ""
-        return None if digest(latest) in (self._tried, told) else reactions
+        return None if digest(signal for _, signal in latest) in (self._tried, told) else latest

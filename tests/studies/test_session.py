@@ -760,7 +760,7 @@ def test_the_worker_of_one_person_knows_nothing_of_another(open_room: Open) -> N
     studio.store.open_session("z", "you")
     react(studio, 1)
     settled(studio)
-    assert studio.store.reactions("you") == []
+    assert studio.store.reactions("you") == ()
     assert studio.store.ready("you", "pair") == []
     with pytest.raises(NotReady):
         studio.next_pair("z", patience=0.1)

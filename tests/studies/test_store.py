@@ -32,6 +32,7 @@ ROOT = Path(studies.store.__file__).parents[1]
 TABLES = (
     *("rater", "session", "item", "signal", "summary", "consent"),
     *("schedule", "candidate", "trial", "vote", "undo", "flag", "selection", "remark"),
+    *("chunk", "import", "vector", "edit"),
 )
 SECRET = ("arm", "evidence", "tokens", "seconds", "ask", "schedule", "engine", "summary")
 
@@ -123,7 +124,7 @@ def test_what_was_imported_comes_back_as_it_was(store: Store) -> None:
     )
     shown_about_it = Signal(item.id, 0, 0.25, at, "import:table", "because of the duck")
     store.add("me", [(item, shown_about_it)])
-    assert store.reactions("me") == [(item, shown_about_it)]
+    assert store.reactions("me") == ((item, shown_about_it),)
     assert store.items([item.id, "test:unknown"]) == {item.id: item}
 
 
@@ -495,7 +496,7 @@ def test_reactions_come_imports_first_then_cards_as_they_were_voted(
         voted(store, card(store, joke_in(store, name)), choice)
     assert signs(store) == [("undated", 1), ("early", -1), ("late", 1), ("z", 1), ("a", -1), ("m", 1)]
     assert store.counts("me") == {"likes": 4, "dislikes": 2, "votes": 0}
-    assert store.reactions("you") == []
+    assert store.reactions("you") == ()
 
 
 def test_a_card_outranks_an_import_of_the_same_item_and_stands_where_cards_stand(store: Store) -> None:
@@ -512,7 +513,7 @@ def test_a_vote_on_a_pair_never_teaches(store: Store) -> None:
     for choice in CHOICES["pair"]:
         voted(store, pair(store, left=_human(store, item)), choice)
     assert len(store.ballots()) == 5
-    assert store.reactions("me") == []
+    assert store.reactions("me") == ()
     assert store.db.rows("select * from signal") == []
 
 
@@ -525,7 +526,7 @@ def test_a_card_that_was_taken_back_does_not_teach(store: Store) -> None:
     item = joke_in(store, 1)
     voted(store, card(store, item), "like")
     store.undo("a", "card")
-    assert store.reactions("me") == []
+    assert store.reactions("me") == ()
     voted(store, card(store, item), "dislike")
     assert signs(store) == [("1", -1)]
 
@@ -540,13 +541,13 @@ def test_a_generated_card_that_taught_becomes_an_item_of_a_model(store: Store, c
     assert store.ballots() == []
     assert store.unseen("you", ("person", "project"), limit=9) == []
     store.undo("a", "card")
-    assert store.reactions("me") == []
+    assert store.reactions("me") == ()
     assert store.db.rows("select count(*) as n from vote where trial_id = :id", id=trial) == [{"n": 1}]
 
 
 def test_a_generated_card_that_was_skipped_leaves_no_item(store: Store) -> None:
     voted(store, card(store), "skip")
-    assert (store.reactions("me"), store.db.rows("select * from item")) == ([], [])
+    assert (store.reactions("me"), store.db.rows("select * from item")) == ((), [])
 
 
 def test_the_newest_summary_counts_and_older_versions_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

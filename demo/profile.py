@@ -1,0 +1,140 @@
+"""Profile: what was made of the person's likes, and everything they can do about it."""
+
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from demo import own_words, words
+from demo.visitor import in_words, session_of
+from studies.own import Point, Portrait
+from studies.session import Studio
+from studies.store import Refused
+
+SHOWN = 60  # likes of a topic, the latest
+
+
+def tab(studio: Studio, opened: gr.Tab) -> None:
+    """Lay the tab out and wire it."""
+    head = gr.HTML(elem_id="portrait")
+    with gr.Accordion("Change it", open=False, elem_id="portrait-edit"):
+        topic = gr.Dropdown([], label="Topic", elem_id="topic")
+        name = gr.Textbox(label="Its name", elem_id="topic-name", max_length=60)
+        with gr.Row(elem_classes="keys"):
+            rename = gr.Button("Rename", elem_id="topic-rename")
+            pin = gr.Button("Pin", elem_id="topic-pin")
+            mute = gr.Button("Mute", elem_id="topic-mute")
+            drop = gr.Button("Take all out", elem_id="topic-out", variant="stop")
+        likes = gr.CheckboxGroup([], label="Its likes, the latest first", elem_id="topic-likes")
+        out = gr.Button("Take the ticked ones out", elem_id="likes-out")
+        gr.Markdown(
+            "A pinned topic comes first. A muted one counts no more, nor do likes to come that belong to it. What is "
+            "taken out is as if you had never liked it; it stays in the file until you delete everything."
+        )
+    with gr.Row(elem_classes="keys"):
+        draw = gr.Button("Draw the map of my taste", elem_id="map-draw")
+    plane = gr.Plot(elem_id="map", show_label=False, visible=False)
+    time = gr.Plot(elem_id="months", show_label=False, visible=False)
+    gr.Markdown("### Everything Palate knows of you")
+    with gr.Row(elem_classes="keys"):
+        take = gr.DownloadButton("Export it as a zip", elem_id="export-me")
+        gone = gr.Button("Delete everything", elem_id="delete-me", variant="stop")
+    sure = gr.Textbox(
+        visible=False, elem_id="delete-sure", label="Votes, likes, fits: all of it, for ever. Type DELETE"
+    )
+    note = gr.HTML(elem_id="portrait-note")
+
+    @in_words
+    def show(now: str | None, request: gr.Request) -> tuple[str, gr.Dropdown, gr.Plot]:
+        told = studio.own.portrait(session_of(studio, request))
+        choices = own_words.topic_choices(told)
+        known = {value for _, value in choices}
+        value = now if now in known else None
+        return (
+            own_words.portrait(told),
+            gr.Dropdown(choices, value=value),
+            gr.Plot(months(told), visible=bool(told.months)),
+        )
+
+    @in_words
+    def members(anchor: str | None, request: gr.Request) -> gr.CheckboxGroup:
+        found = studio.own.members(session_of(studio, request), anchor or "")[:SHOWN]
+        return gr.CheckboxGroup([(item.text[:160], item.id) for item in found], value=[])
+
+    def edit(kind: str, anchor: str | None, value: str, request: gr.Request) -> str:
+        if not anchor:
+            raise Refused("choose a topic first")
+        session = session_of(studio, request)
+        if kind in ("pin", "mute"):
+            told = studio.own.portrait(session)
+            held = {t.anchor for t in told.topics if t.pinned} if kind == "pin" else {t.anchor for t in told.muted}
+            value = "" if anchor in held else "1"
+        studio.own.edit(session, kind, [anchor], value)
+        return words.note("Changed.")
+
+    @in_words
+    def take_out(anchor: str | None, ticked: list[str], request: gr.Request) -> str:
+        session = session_of(studio, request)
+        ids = ticked or [item.id for item in studio.own.members(session, anchor or "")]
+        studio.own.edit(session, "out", ids)
+        return words.note(f"{len(ids)} taken out.")
+
+    @in_words
+    def the_map(request: gr.Request) -> gr.Plot:
+        points = studio.own.taste_map(session_of(studio, request))
+        if len(points) < 3:
+            raise Refused("like three things and there is something to draw")
+        return gr.Plot(scatter(points), visible=True)
+
+    @in_words
+    def export(request: gr.Request) -> str:
+        return str(studio.own.export_me(session_of(studio, request)))
+
+    @in_words
+    def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox]:
+        if typed.strip() != "DELETE":
+            raise Refused("nothing was deleted: type DELETE in capitals")
+        studio.own.delete_me(session_of(studio, request))
+        told = "Deleted: votes, likes, texts, fits. Reload the page to begin anew."
+        return words.note(told), gr.Textbox(value="", visible=False)
+
+    quiet: Any = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    shown = [head, topic, time]
+    opened.select(show, topic, shown, **quiet)
+    topic.change(members, topic, likes, **quiet)
+    changes = [
+        rename.click(in_words(lambda a, v, r: edit("name", a, v, r)), [topic, name], note, **quiet),
+        pin.click(in_words(lambda a, v, r: edit("pin", a, v, r)), [topic, name], note, **quiet),
+        mute.click(in_words(lambda a, v, r: edit("mute", a, v, r)), [topic, name], note, **quiet),
+        drop.click(take_out, [topic, gr.State([])], note, **quiet),
+        out.click(take_out, [topic, likes], note, **quiet),
+    ]
+    for change in changes:
+        change.then(show, topic, shown, **quiet).then(members, topic, likes, **quiet)
+    draw.click(the_map, None, plane, api_visibility="private")
+    take.click(export, None, take, api_visibility="private")
+    gone.click(lambda: gr.Textbox(visible=True), None, sure, **quiet)
+    sure.submit(delete, sure, [note, sure], **quiet)
+
+
+def months(told: Portrait) -> go.Figure:
+    """Likes and dislikes of each month, of what has a date."""
+    figure = go.Figure()
+    for sign, name in ((1, "liked"), (-1, "disliked")):
+        rows = [(month, n) for month, s, n in told.months if s == sign]
+        figure.add_bar(x=[month for month, _ in rows], y=[n for _, n in rows], name=name)
+    figure.update_layout(height=240, margin_l=10, margin_t=20, barmode="stack", xaxis_type="category")
+    return figure
+
+
+def scatter(points: tuple[Point, ...]) -> go.Figure:
+    """Likes that mean alike lie near each other; the axes mean nothing."""
+    figure = go.Figure()
+    for topic in dict.fromkeys(point.topic for point in points):
+        mine = [point for point in points if point.topic == topic]
+        figure.add_scatter(
+            x=[p.x for p in mine], y=[p.y for p in mine], text=[p.text for p in mine], mode="markers",
+            hoverinfo="text", name=topic[:40] or "none of the topics",
+        )  # fmt: skip
+    figure.update_layout(height=460, margin_l=10, margin_t=20, xaxis_visible=False, yaxis_visible=False)
+    return figure

@@ -1,0 +1,99 @@
+"""Imports of a room: what is in a file is shown first, and saved after a yes, chunk by chunk."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.detect import open_source
+
+from collectors.item import CollectError, Collector, ImportReport
+from studies.store import Refused, Store, new_id
+
+MAX_WAITING = 8  # previews that nobody has answered; the oldest is dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an import would bring. `ticket` names it to `save` or `cancel`; nothing is saved yet."""
+
+    ticket: str
+    name: str
+    report: ImportReport
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How far an import is: rows on disk, and of how many."""
+
+    rows: int
+    of: int
+
+
+class Imports:
+    """Looks into sources and saves them. One that is broken off keeps its whole chunks, and the same again goes on."""
+
+    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
+        self.store, self._changed = store, changed
+        self._waiting: dict[str, tuple[str, str, Collector, ImportReport]] = {}
+        self._one = threading.Lock()
+
+    def preview(self, session: str, path: Path, name: str = "", source: str = "auto") -> Preview:
+        """Look into a file or folder, whatever its source; raises Refused with one sentence where it cannot be read."""
+        self.store.rater(session)
+        try:
+            collector = open_source(path, source)
+            for _ in collector:
+                pass  # only counts are kept
+        except CollectError as error:  # by the name the person knows
+            raise Refused(str(error).replace(str(path), name or path.name)) from error
+        while len(self._waiting) >= MAX_WAITING:
+            self._waiting.pop(next(iter(self._waiting)), None)
+        ticket, report = new_id(), collector.report()
+        self._waiting[ticket] = (session, name or path.name, collector, report)
+        return Preview(ticket, name or path.name, report)
+
+    def save(self, session: str, ticket: str) -> Iterator[Saved]:
+        """Save what was looked at; yields after every chunk that is on disk. Raises Refused."""
+        name, collector, report = self._take(session, ticket)
+        rater = self.store.rater(session)
+        if not self._one.acquire(blocking=False):
+            raise Refused("another import is under way: wait for its end")
+        try:
+            number, rows = self.store.begin_import(rater, name, report.as_json()), 0
+            for chunk in self.store.add_chunks(rater, collector):
+                rows += chunk
+                self.store.note_import(number, rows)
+                yield Saved(rows, report.kept)
+            self.store.note_import(number, rows, ended=True)
+        except CollectError as error:
+            raise Refused(
+                f"{str(error).rstrip('.')}; {rows} rows were saved, and the same file again goes on"
+            ) from error
+        finally:
+            self._one.release()
+            self._changed()
+            drop(collector)
+
+    def cancel(self, session: str, ticket: str) -> None:
+        """Forget what was looked at, and the file that was uploaded for it."""
+        drop(self._take(session, ticket)[1])
+
+    def under_way(self) -> bool:
+        return self._one.locked()
+
+    def _take(self, session: str, ticket: str) -> tuple[str, Collector, ImportReport]:
+        waiting = self._waiting.get(ticket)
+        if not waiting or waiting[0] != session:
+            raise Refused("this import is not waiting any more: choose the file again")
+        del self._waiting[ticket]
+        return waiting[1:]
+
+
+def drop(collector: Collector) -> None:
+    """Delete the file that was uploaded for an import; one that the person named on the command line is theirs."""
+    path = Path(str(getattr(collector, "path", "")))
+    if "uploads" in path.parts and path.is_file():
+        with suppress(OSError):
+            path.unlink()
