@@ -52,10 +52,10 @@ class Database:
         with self._in_plain_words():
             return list(self._db.query(sql, values))
 
-    def run(self, sql: str, **values: Any) -> None:
-        """Run a statement that returns none."""
+    def run(self, sql: str, **values: Any) -> int:
+        """Run a statement that returns none; returns how many rows it changed."""
         with self._in_plain_words():
-            self._db.execute(sql, values)
+            return self._db.execute(sql, values).rowcount
 
     def each(self, sql: str) -> Iterator[Row]:
         """Rows one by one, for tables that need not fit into memory."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.detect import open_source
-
 from collectors.item import CollectError, Collector, ImportReport
 from studies.store import Refused, Store, new_id
 
@@ -36,7 +35,7 @@ class Imports:
 
     def __init__(self, store: Store, changed: Callable[[], None]) -> None:
         self.store, self._changed = store, changed
-        self._waiting: dict[str, tuple[str, str, Collector, ImportReport]] = {}
+        self._waiting: dict[str, tuple[str, str, Path, Collector, ImportReport]] = {}
         self._one = threading.Lock()
 
     def preview(self, session: str, path: Path, name: str = "", source: str = "auto") -> Preview:
@@ -51,12 +50,12 @@ class Imports:
         while len(self._waiting) >= MAX_WAITING:
             self._waiting.pop(next(iter(self._waiting)), None)
         ticket, report = new_id(), collector.report()
-        self._waiting[ticket] = (session, name or path.name, collector, report)
+        self._waiting[ticket] = (session, name or path.name, path, collector, report)
         return Preview(ticket, name or path.name, report)
 
     def save(self, session: str, ticket: str) -> Iterator[Saved]:
         """Save what was looked at; yields after every chunk that is on disk. Raises Refused."""
-        name, collector, report = self._take(session, ticket)
+        name, path, collector, report = self._take(session, ticket)
         rater = self.store.rater(session)
         if not self._one.acquire(blocking=False):
             raise Refused("another import is under way: wait for its end")
@@ -74,7 +73,7 @@ class Imports:
         finally:
             self._one.release()
             self._changed()
-            drop(collector)
+            drop(path)
 
     def cancel(self, session: str, ticket: str) -> None:
         """Forget what was looked at, and the file that was uploaded for it."""
@@ -83,7 +82,7 @@ class Imports:
     def under_way(self) -> bool:
         return self._one.locked()
 
-    def _take(self, session: str, ticket: str) -> tuple[str, Collector, ImportReport]:
+    def _take(self, session: str, ticket: str) -> tuple[str, Path, Collector, ImportReport]:
         waiting = self._waiting.get(ticket)
         if not waiting or waiting[0] != session:
             raise Refused("this import is not waiting any more: choose the file again")
@@ -91,9 +90,8 @@ class Imports:
         return waiting[1:]
 
 
-def drop(collector: Collector) -> None:
+def drop(path: Path) -> None:
     """Delete the file that was uploaded for an import; one that the person named on the command line is theirs."""
-    path = Path(str(getattr(collector, "path", "")))
     if "uploads" in path.parts and path.is_file():
         with suppress(OSError):
             path.unlink()

@@ -121,22 +121,25 @@ class Store:
         while chunk := list(islice(rows, CHUNK)):
             with self.db.atomic():
                 self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
+                changed = 0
                 for item, signal in chunk:
-                    self._add_item(item)
-                    if signal:
-                        self._add_signal(rater, signal)
-                self.db.run(
-                    "insert into chunk (rater, rows, at) values (:rater, :n, :at)", rater=rater, n=len(chunk), at=now()
-                )
+                    changed += self._add_item(item)
+                    changed += self._add_signal(rater, signal) if signal else 0
+                if changed:
+                    self.db.run(
+                        "insert into chunk (rater, rows, at) values (:rater, :n, :at)", rater=rater, n=changed, at=now()
+                    )
             yield len(chunk)
 
-    def _add_signal(self, rater: str, signal: Signal) -> None:
-        self.db.run(
+    def _add_signal(self, rater: str, signal: Signal) -> int:
+        return self.db.run(
             """insert into signal (rater, item_id, origin, sign, strength, at, note, picked)
             values (:rater, :item_id, :origin, :sign, :strength, :at, :note, :picked)
             on conflict (rater, item_id, origin) do update
             set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
-            note = excluded.note, picked = excluded.picked""",
+            note = excluded.note, picked = excluded.picked
+            where sign <> excluded.sign or strength <> excluded.strength
+            or coalesce(at, '') <> coalesce(excluded.at, '') or note <> excluded.note or picked <> excluded.picked""",
             rater=rater,
             item_id=signal.item_id,
             origin=signal.origin,
@@ -147,10 +150,10 @@ class Store:
             picked=int(signal.picked),
         )
 
-    def _add_item(self, item: Item) -> None:
+    def _add_item(self, item: Item) -> int:
         # a fixed shuffle: the feed's order is mixed and the same after a restart
         shuffle = hashlib.sha256(item.id.encode()).hexdigest()[:16]
-        self.db.run(
+        return self.db.run(
             """insert into item
             (id, source, source_id, kind, text, community, author_hash, maker, created_at, url, shuffle, stand_in)
             values (:id, :source, :source_id, :kind, :text, :community, :author_hash, :maker, :created_at, :url,

@@ -21,7 +21,7 @@ class Vectors:
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.keep(self.missing(texts))
-        keys = [_key(text) for text in texts]
+        keys = [key_of(text) for text in texts]
         wanted = list(dict.fromkeys(keys))
         found: dict[bytes, NDArray[np.float32]] = {}
         for start in range(0, len(wanted), BATCH):
@@ -41,7 +41,7 @@ class Vectors:
         if stored is None:
             rows = self.db.rows("select text_hash from vector where encoder = :encoder", encoder=encoder.NAME)
             stored = self._stored = {row["text_hash"] for row in rows}
-        return [text for text in dict.fromkeys(texts) if _key(text) not in stored]
+        return [text for text in dict.fromkeys(texts) if key_of(text) not in stored]
 
     def keep(self, texts: Sequence[str]) -> None:
         """Encode these and keep what comes of it."""
@@ -53,12 +53,12 @@ class Vectors:
                 self.db.run(
                     """insert into vector (text_hash, encoder, data) values (:key, :encoder, :data)
                     on conflict do nothing""",
-                    key=_key(text),
+                    key=key_of(text),
                     encoder=encoder.NAME,
                     data=vector.tobytes(),
                 )
         if self._stored is not None:
-            self._stored.update(map(_key, texts))
+            self._stored.update(map(key_of, texts))
 
     def forget(self) -> None:
         """Everything was deleted."""
@@ -66,5 +66,5 @@ class Vectors:
         encoder.forget()
 
 
-def _key(text: str) -> bytes:
+def key_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]

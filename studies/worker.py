@@ -129,14 +129,14 @@ class Worker(threading.Thread):
 
     def _person(self) -> Person:
         self._summary = self.store.latest_summary(self.rater)
-        self._read()
+        self.read()
         if self._summary:
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])
             self.profile = replace(self.profile, summary=self._summary["text"], summary_evidence=named)
         return Person(self.profile, self._summary["id"] if self._summary else None, self.seed)
 
-    def _read(self) -> None:
+    def read(self) -> None:
         """Bring the profile up to what the person showed and did since."""
         seen = self.store.reactions(self.rater), self.store.edits(self.rater)
         reactions, edits = seen

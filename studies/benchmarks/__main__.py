@@ -1,15 +1,15 @@
-"""python -m studies.benchmarks speed|crash|adapters|tagging [--json]: measure the app and its engine here."""
+"""python -m studies.benchmarks speed|crash|adapters|tagging|profile [--json]: measure the app and its engine here."""
 
 import argparse
 import json
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, speed, tagging
+from studies.benchmarks import adapters, arithmetic, crash, profile, speed, tagging
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging"])
+    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging", "profile"])
     parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
     parser.add_argument("--model", help="as in app.py")
@@ -37,6 +37,8 @@ def main() -> None:
     flags = ["--model", options.model] if options.model else []
     if options.what == "speed":
         found = {**speed.run(*flags), **arithmetic.run(options.model)}
+    elif options.what == "profile":
+        found = profile.run()
     else:
         found = crash.run(options.times, *flags)
     print(json.dumps(found) if options.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
