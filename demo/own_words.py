@@ -24,7 +24,8 @@ def preview(seen: Preview) -> str:
     texts = "".join(f"<li>{html.escape(example)}</li>" for example in report.examples)
     parts = [
         f"<h4>{html.escape(seen.name)}: {html.escape(report.source.replace('_', ' '))}</h4>",
-        f"<table>{counts}{lists}</table>{dates}",
+        f"<table>{counts}</table>{dates}",
+        f"<h4>Rows found, by list</h4><table>{lists}</table>" if lists else "",
         f"<h4>Left out</h4><ul>{skipped}</ul>" if skipped else "",
         f"<h4>For example</h4><ul>{texts}</ul>" if texts else "",
     ]

@@ -1,5 +1,7 @@
 """Profile: what was made of the person's likes, and everything they can do about it."""
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -12,6 +14,7 @@ from studies.session import Studio
 from studies.store import Refused
 
 SHOWN = 60  # likes of a topic, the latest
+COLOURS = 9  # topics of the map that have one
 
 
 def tab(studio: Studio, opened: gr.Tab) -> None:
@@ -37,8 +40,9 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     time = gr.Plot(elem_id="months", show_label=False, visible=False)
     gr.Markdown("### Everything Palate knows of you")
     with gr.Row(elem_classes="keys"):
-        take = gr.DownloadButton("Export it as a zip", elem_id="export-me")
+        take = gr.Button("Export it as a zip", elem_id="export-me")
         gone = gr.Button("Delete everything", elem_id="delete-me", variant="stop")
+    zipped = gr.DownloadButton("Download the zip", elem_id="export-zip", visible=False)
     sure = gr.Textbox(
         visible=False, elem_id="delete-sure", label="Votes, likes, fits: all of it, for ever. Type DELETE"
     )
@@ -61,16 +65,20 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         found = studio.own.members(session_of(studio, request), anchor or "")[:SHOWN]
         return gr.CheckboxGroup([(item.text[:160], item.id) for item in found], value=[])
 
-    def edit(kind: str, anchor: str | None, value: str, request: gr.Request) -> str:
-        if not anchor:
-            raise Refused("choose a topic first")
-        session = session_of(studio, request)
-        if kind in ("pin", "mute"):
+    def editing(kind: str) -> Callable[..., str]:
+        """The handler of one button; pin and mute take back what holds already."""
+
+        @in_words
+        def change(anchor: str | None, name: str, request: gr.Request) -> str:
+            session = session_of(studio, request)
             told = studio.own.portrait(session)
-            held = {t.anchor for t in told.topics if t.pinned} if kind == "pin" else {t.anchor for t in told.muted}
-            value = "" if anchor in held else "1"
-        studio.own.edit(session, kind, [anchor], value)
-        return words.note("Changed.")
+            pinned = [topic for topic in told.topics if topic.pinned]
+            held = {topic.anchor for topic in (told.muted if kind == "mute" else pinned)}
+            value = name if kind == "name" else "" if anchor in held else "1"
+            studio.own.edit(session, kind, [anchor] if anchor else [], value)
+            return words.note("Changed.")
+
+        return change
 
     @in_words
     def take_out(anchor: str | None, ticked: list[str], request: gr.Request) -> str:
@@ -87,34 +95,35 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         return gr.Plot(scatter(points), visible=True)
 
     @in_words
-    def export(request: gr.Request) -> str:
-        return str(studio.own.export_me(session_of(studio, request)))
+    def export(request: gr.Request) -> gr.DownloadButton:
+        path = studio.own.export_me(session_of(studio, request))
+        return gr.DownloadButton(f"Download {path.name}", value=str(path), visible=True)
 
     @in_words
-    def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox]:
+    def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox, gr.DownloadButton]:
         if typed.strip() != "DELETE":
             raise Refused("nothing was deleted: type DELETE in capitals")
         studio.own.delete_me(session_of(studio, request))
         told = "Deleted: votes, likes, texts, fits. Reload the page to begin anew."
-        return words.note(told), gr.Textbox(value="", visible=False)
+        return words.note(told), gr.Textbox(value="", visible=False), gr.DownloadButton(visible=False)
 
     quiet: Any = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     shown = [head, topic, time]
     opened.select(show, topic, shown, **quiet)
     topic.change(members, topic, likes, **quiet)
     changes = [
-        rename.click(in_words(lambda a, v, r: edit("name", a, v, r)), [topic, name], note, **quiet),
-        pin.click(in_words(lambda a, v, r: edit("pin", a, v, r)), [topic, name], note, **quiet),
-        mute.click(in_words(lambda a, v, r: edit("mute", a, v, r)), [topic, name], note, **quiet),
+        rename.click(editing("name"), [topic, name], note, **quiet),
+        pin.click(editing("pin"), [topic, name], note, **quiet),
+        mute.click(editing("mute"), [topic, name], note, **quiet),
         drop.click(take_out, [topic, gr.State([])], note, **quiet),
         out.click(take_out, [topic, likes], note, **quiet),
     ]
     for change in changes:
         change.then(show, topic, shown, **quiet).then(members, topic, likes, **quiet)
     draw.click(the_map, None, plane, api_visibility="private")
-    take.click(export, None, take, api_visibility="private")
+    take.click(export, None, zipped, api_visibility="private")
     gone.click(lambda: gr.Textbox(visible=True), None, sure, **quiet)
-    sure.submit(delete, sure, [note, sure], **quiet)
+    sure.submit(delete, sure, [note, sure, zipped], **quiet)
 
 
 def months(told: Portrait) -> go.Figure:
@@ -128,13 +137,14 @@ def months(told: Portrait) -> go.Figure:
 
 
 def scatter(points: tuple[Point, ...]) -> go.Figure:
-    """Likes that mean alike lie near each other; the axes mean nothing."""
+    """Likes that mean alike lie near each other; the axes mean nothing. The larger topics have a colour each."""
     figure = go.Figure()
-    for topic in dict.fromkeys(point.topic for point in points):
-        mine = [point for point in points if point.topic == topic]
+    largest = [topic for topic, _ in Counter(point.topic for point in points if point.topic).most_common(COLOURS)]
+    for topic in ["", *largest]:
+        mine = [point for point in points if (point.topic if point.topic in largest else "") == topic]
         figure.add_scatter(
             x=[p.x for p in mine], y=[p.y for p in mine], text=[p.text for p in mine], mode="markers",
-            hoverinfo="text", name=topic[:40] or "none of the topics",
+            hoverinfo="text", name=topic[:40] or "others", marker_color=None if topic else "lightgrey",
         )  # fmt: skip
-    figure.update_layout(height=460, margin_l=10, margin_t=20, xaxis_visible=False, yaxis_visible=False)
-    return figure
+    figure.update_layout(height=520, margin_l=10, margin_r=10, margin_t=10, legend_orientation="h", legend_y=-0.02)
+    return figure.update_layout(xaxis_visible=False, yaxis_visible=False, plot_bgcolor="rgba(0,0,0,0)")

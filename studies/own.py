@@ -78,7 +78,7 @@ class Own:
         rater = self.store.rater(session)
         known = {item.id for item, _ in self.store.reactions(rater)}
         if kind not in ("name", "pin", "mute", "out") or not item_ids or not known.issuperset(item_ids):
-            raise Refused("that is not in your profile any more: open the page again")
+            raise Refused("that is not in your profile: choose a topic first, or open the page again")
         value = one_line(value)[:MAX_NAME]
         self.store.edit(rater, [Edit(kind, item_id, value) for item_id in item_ids])  # type: ignore[arg-type]
         self.worker.poke()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors.detect import open_source
 from collectors.item import CollectError, ImportReport, one_line
 from collectors.sample import Sample
-from collectors.table import ROLES, Table
+from collectors.table import ROLES
 from engine import encoder
 from engine.backbone import Backbone, BackboneError
 from engine.claude import Claude
@@ -190,7 +191,7 @@ class Studio:
         self.worker.close()
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
-        """Import a CSV or JSONL file for the person: all of it, or nothing and CannotStart.
+        """Import an export or a table for the person. Raises CannotStart; of a large one whole chunks are kept then.
 
         `columns` are "role=name", for files whose columns have names of their own.
         """
@@ -200,12 +201,12 @@ class Studio:
                 f"{min(unknown)!r} is no role of a column: use one of {', '.join(ROLES)}, as in rating=stars"
             )
         try:
-            table = Table(path, **named)  # type: ignore[arg-type]  # the keys were checked above
-            self.store.add(ME, table)
+            source = open_source(path, **named)
+            self.store.add(ME, source)
         except (CollectError, StoreError) as error:
             raise CannotStart(str(error)) from error
         self.worker.poke()
-        return table.report()
+        return source.report()
 
     def enter(self, session: str) -> None:
         """Make a page's session known. Every verb below needs that first."""
