@@ -309,6 +309,14 @@ def narrowed(profile: Profile, rows: Sequence[int]) -> Profile:
     )
 
 
+def direction(profile: Profile) -> NDArray[np.float32]:
+    """Where a text should lie (E,): towards what is liked, away from what is disliked."""
+    disliked = np.array([signal.sign < 0 for signal in profile.signals], bool)
+    away = profile.vectors[disliked].mean(0) if disliked.any() else np.zeros_like(profile.vector)
+    towards: NDArray[np.float32] = profile.vector - away
+    return towards
+
+
 def representatives(profile: Profile) -> tuple[Item, ...]:
     """The likes that stand for the profile: one of each topic, then the second of each, and so on."""
     by_rank = [topic.examples[r] for r in range(EXAMPLES) for topic in profile.topics if r < len(topic.examples)]

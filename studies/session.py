@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.detect import open_source
-from collectors.item import CollectError, ImportReport, one_line
+from collectors.item import CollectError, ImportReport, Item, one_line
 from collectors.sample import Sample
 from collectors.table import ROLES
 from engine import encoder
@@ -18,7 +18,7 @@ from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.plan import Quantize
-from engine.profile import Profile, remarked
+from engine.profile import Profile, direction, remarked
 from engine.reasons import drafts
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
@@ -32,6 +32,9 @@ from studies.store import HUMAN, LOCAL, ME, SHOWN, Candidate, Refused, Store, Tr
 from studies.teaching import Fitting, Teacher
 from studies.worker import Worker
 
+FEED_CHOICE = 400  # unseen texts among which the next card is chosen
+MIN_RANKED = 3  # likes, from which on it is chosen by taste
+EXPLORE_EVERY = 3
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
@@ -226,13 +229,27 @@ class Studio:
         return Card(row["id"], row["left_text"]) if row else None
 
     def _show_next(self, session: str, rater: str) -> Row | None:
+        item = self._next_item(rater)
+        if item is None:
+            return None
+        candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
+        trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
+        self.store.write(trial)
+        return self.store.show(trial.id, session)
+
+    def _next_item(self, rater: str) -> Item | None:
+        """The unseen text nearest the person's taste; every third card explores: the next of a fixed shuffle."""
         # the sample comes first: unseen posts by people are what blind pairs are measured against
-        for item in self.store.unseen(rater, ("project", "person")):
-            candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
-            trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
-            self.store.write(trial)
-            return self.store.show(trial.id, session)
-        return None
+        items = self.store.unseen(rater, ("project", "person"), FEED_CHOICE)
+        profile = self.worker.profile
+        if len(profile.liked) < MIN_RANKED or self.store.cards_shown(rater) % EXPLORE_EVERY == 0:
+            return items[0] if items else None
+        unread = set(self.store.vectors.missing(item.text for item in items))  # nobody waits for the encoder
+        known = [item for item in items if item.text not in unread]
+        if not known:
+            return items[0] if items else None
+        scores = self.store.vectors([item.text for item in known]) @ direction(profile)
+        return known[int(scores.argmax())]
 
     def react(self, session: str, card: str, choice: str) -> Reacted:
         """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""

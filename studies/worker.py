@@ -22,6 +22,7 @@ SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is writte
 GATHER = 2.0  # seconds in which reactions gather before an API is asked: a burst of swipes is one request
 AT_ONCE = 64  # texts that are encoded before anything is written, and in one go while more are waiting
 FIRST = 2_000  # of a large import the latest are read first, and make the profile until all are
+AHEAD = 400  # texts of the feed that are read before anybody asks for them
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,14 @@ class Worker(threading.Thread):
             self.store.vectors.keep(self._missing[:AT_ONCE])
             del self._missing[:AT_ONCE]
             return True
-        return False
+        return self._read_ahead()
+
+    def _read_ahead(self) -> bool:
+        """Encode texts of the feed before they are chosen from; False when all are."""
+        coming = self.store.unseen(self.rater, ("project", "person"), AHEAD)
+        missing = self.store.vectors.missing(item.text for item in coming)
+        self.store.vectors.keep(missing[:AT_ONCE])
+        return bool(missing)
 
     def _fruit(self, shown: int) -> bool:
         self._fruitless = 0 if shown else self._fruitless + 1

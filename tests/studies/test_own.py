@@ -262,3 +262,21 @@ def test_delete_me_waits_for_nobody_who_writes(open_room: Open, export: Callable
     list(saving)
     studio.own.delete_me("a")
     assert studio.store.reactions(ME) == ()
+
+
+def test_the_feed_follows_the_taste_and_explores(open_room: Open) -> None:
+    """Likes of one of the sample's twelve communities: more of it comes than by chance, and others still do."""
+    studio = open_room()
+    until(lambda: not studio.store.vectors.missing(item.text for item, _ in Sample()))
+    of = {item.text: item.community for item, _ in Sample()}
+    met: list[str] = []
+    for _ in range(45):
+        card = studio.next_card("a")
+        assert card
+        community = of.get(card.text, "")  # of the model's own: none
+        met.append(community)
+        studio.react("a", card.id, "like" if community == "stacktrace" else "dislike")
+        caught_up(studio)
+    late = [community for community in met[15:] if community]
+    assert late.count("stacktrace") >= 3 * len(late) / 12
+    assert len(set(late)) >= 4
