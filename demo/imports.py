@@ -1,19 +1,21 @@
 """Import: choose an export, see what is in it, and only then save it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import gradio as gr
 
 from demo import own_words, words
 from demo.visitor import in_words, session_of
+from studies.importing import ONLINE, Saved
 from studies.session import TROUBLE, Studio
 
 TEXT = """
 ### Bring your own likes
 The data you can ask Reddit, TikTok, Instagram or X for, as the zip you got or any file out of it; a CSV or JSON lines
 table of texts with likes or ratings. What it is is found by looking inside. Votes, likes and saves are read; messages,
-sign-ins and addresses never are. Nothing leaves this machine, and nothing is saved before you say so.
+sign-ins and addresses never are. No file leaves this machine, and nothing is saved before you say so.
 """
 TYPES = [".zip", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".js"]
 
@@ -27,7 +29,26 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         cancel = gr.Button("Cancel", elem_id="import-cancel", visible=False)
         save = gr.Button("Import", elem_id="import-save", variant="primary", visible=False)
     note = gr.HTML(elem_id="import-note")
+    with gr.Accordion("From the network", open=False, elem_id="import-online"):
+        gr.Markdown("The address, handle or token goes to that service and to nobody else; a token is not kept.")
+        source = gr.Dropdown(list(ONLINE), label="Source", elem_id="online-source")
+        address = gr.Textbox(label="Address of the feed, instance, or handle", elem_id="online-address")
+        token = gr.Textbox(label="Access token (Mastodon: Preferences, Development)", type="password")
+        ask = gr.Button("Look", elem_id="online-look")
+    with gr.Accordion("Texts that are missing", open=False, elem_id="import-texts"):
+        gr.Markdown(
+            "TikTok's export has links only, Reddit's the words of links. Captions are asked for at www.tiktok.com, "
+            "full texts at the Arctic Shift archive: the ids go there, and nothing else. Or give a dump of Reddit "
+            "(.jsonl, .gz, .zst) and nothing leaves this machine."
+        )
+        dump = gr.File(label="A dump of Reddit", file_types=[".jsonl", ".gz", ".zst"], elem_id="dump", height=110)
+        with gr.Row(elem_classes="keys"):
+            captions = gr.Button("Captions from TikTok", elem_id="texts-tiktok")
+            archive = gr.Button("Texts of Reddit posts", elem_id="texts-reddit")
+            stop = gr.Button("Stop", elem_id="texts-stop", variant="stop")
+        fetched = gr.HTML(elem_id="texts-note")
     ticket = gr.State("")
+    stopping = Event()
 
     def answers(shown: bool) -> tuple[gr.Button, gr.Button]:
         return gr.Button(visible=shown), gr.Button(visible=shown)
@@ -38,6 +59,29 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
             return "", "", *answers(False)
         preview = studio.imports.preview(session_of(studio, request), Path(path), Path(path).name)
         return preview.ticket, own_words.preview(preview), *answers(True)
+
+    @in_words
+    def look_online(
+        source: str, address: str, token: str, request: gr.Request
+    ) -> tuple[str, str, gr.Button, gr.Button]:
+        preview = studio.imports.look(session_of(studio, request), address, source or "", address, token)
+        return preview.ticket, own_words.preview(preview), *answers(True)
+
+    def fetch(begin: Callable[[str], Iterator[Saved]], request: gr.Request) -> Iterator[str]:
+        stopping.clear()
+        yield words.note("Asking.")
+        try:
+            for now in begin(session_of(studio, request)):
+                yield own_words.fetched(now)
+        except TROUBLE as error:
+            raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
+
+    def fetch_captions(request: gr.Request) -> Iterator[str]:
+        yield from fetch(lambda session: studio.texts.captions(session, stopping.is_set), request)
+
+    def fetch_posts(dump: str | None, request: gr.Request) -> Iterator[str]:
+        path = Path(dump) if dump else None
+        yield from fetch(lambda session: studio.texts.reddit(session, path, stopping.is_set), request)
 
     def begin(ticket: str, request: gr.Request) -> Iterator[tuple[str, str, gr.File, gr.Button, gr.Button]]:
         try:
@@ -59,6 +103,10 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     told = [note, found, file, cancel, save]
     file.upload(look, file, [ticket, found, cancel, save], api_visibility="private")
     file.clear(look, file, [ticket, found, cancel, save], queue=False, api_visibility="private")
+    ask.click(look_online, [source, address, token], [ticket, found, cancel, save], api_visibility="private")
+    captions.click(fetch_captions, None, fetched, api_visibility="private", show_progress="hidden")
+    archive.click(fetch_posts, dump, fetched, api_visibility="private", show_progress="hidden")
+    stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
     save.click(begin, ticket, told, api_visibility="private", show_progress="hidden")
     cancel.click(forget, ticket, told, queue=False, api_visibility="private", show_progress="hidden")
     opened.select(so_far, None, note, queue=False, api_visibility="private", show_progress="hidden")

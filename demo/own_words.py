@@ -40,6 +40,10 @@ def imported(now: Saved) -> str:
     return note(f"Imported: {now.rows:,} rows are saved. They are read in the background; the feed goes on meanwhile.")
 
 
+def fetched(now: Saved) -> str:
+    return note(f"{now.rows:,} texts of {now.of:,} that were missing are here.")
+
+
 def imports(now: Portrait) -> str:
     """What was imported so far, the latest first."""
     broken = ", broken off: the same file again goes on"

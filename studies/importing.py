@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.detect import open_source
-from collectors.item import CollectError, Collector, ImportReport
+from collectors.item import CollectError, Collector, ImportReport, Item, Signal
+from collectors.mastodon import Mastodon
+from collectors.rss import Feed
 from studies.store import Refused, Store, new_id
 
 MAX_WAITING = 8  # previews that nobody has answered; the oldest is dropped
@@ -30,6 +32,26 @@ class Saved:
     of: int
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What came over the network, so that it is asked for once."""
+
+    pairs: list[tuple[Item, Signal | None]]
+    found: ImportReport
+
+    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
+        return iter(self.pairs)
+
+    def report(self) -> ImportReport:
+        return self.found
+
+
+ONLINE: dict[str, Callable[[str, str], Collector]] = {
+    "Feed (RSS or Atom)": lambda address, token: Feed(address),
+    "Mastodon": lambda instance, token: Mastodon(instance, token),
+}
+
+
 class Imports:
     """Looks into sources and saves them. One that is broken off keeps its whole chunks, and the same again goes on."""
 
@@ -47,11 +69,29 @@ class Imports:
                 pass  # only counts are kept
         except CollectError as error:  # by the name the person knows
             raise Refused(str(error).replace(str(path), name or path.name)) from error
+        return self._hold(session, name or path.name, path, collector)
+
+    def _hold(self, session: str, name: str, path: Path, collector: Collector) -> Preview:
         while len(self._waiting) >= MAX_WAITING:
             self._waiting.pop(next(iter(self._waiting)), None)
         ticket, report = new_id(), collector.report()
-        self._waiting[ticket] = (session, name or path.name, path, collector, report)
-        return Preview(ticket, name or path.name, report)
+        self._waiting[ticket] = (session, name, path, collector, report)
+        return Preview(ticket, name, report)
+
+    def look(self, session: str, name: str, source: str, address: str, token: str = "") -> Preview:
+        """Look into a source on the network: a feed, or likes by a handle. All of it is held until it is answered for.
+
+        Raises Refused with one sentence where it cannot be read.
+        """
+        self.store.rater(session)
+        if source not in ONLINE or not address.strip():
+            raise Refused("choose a source and give its address first")
+        try:
+            collector = ONLINE[source](address.strip(), token.strip())
+            pairs = list(collector)
+        except CollectError as error:
+            raise Refused(str(error)) from error
+        return self._hold(session, name, Path(), Held(pairs, collector.report()))
 
     def save(self, session: str, ticket: str) -> Iterator[Saved]:
         """Save what was looked at; yields after every chunk that is on disk. Raises Refused."""

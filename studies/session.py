@@ -24,6 +24,7 @@ from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
+from studies.fetching import Fetching
 from studies.importing import Imports
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
@@ -158,6 +159,7 @@ class Studio:
         self.worker = Worker(store, lm, ME, seed, claude)
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
         self.imports = Imports(store, self.worker.poke)
+        self.texts = Fetching(store, self.worker.poke)
         self.own = Own(store, self.worker, self._profile, lambda: self.imports.under_way() or self.teacher.busy())
 
     @classmethod
@@ -240,7 +242,9 @@ class Studio:
     def _next_item(self, rater: str) -> Item | None:
         """The unseen text nearest the person's taste; every third card explores: the next of a fixed shuffle."""
         # the sample comes first: unseen posts by people are what blind pairs are measured against
-        items = self.store.unseen(rater, ("project", "person"), FEED_CHOICE)
+        items = self.store.unseen(rater, ("project",), FEED_CHOICE) or self.store.unseen(
+            rater, ("person",), FEED_CHOICE
+        )
         profile = self.worker.profile
         if len(profile.liked) < MIN_RANKED or self.store.cards_shown(rater) % EXPLORE_EVERY == 0:
             return items[0] if items else None

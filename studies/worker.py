@@ -123,7 +123,7 @@ class Worker(threading.Thread):
 
     def _read_ahead(self) -> bool:
         """Encode texts of the feed before they are chosen from; False when all are."""
-        coming = self.store.unseen(self.rater, ("project", "person"), AHEAD)
+        coming = self.store.unseen(self.rater, ("project",), AHEAD) or self.store.unseen(self.rater, ("person",), AHEAD)
         missing = self.store.vectors.missing(item.text for item in coming)
         self.store.vectors.keep(missing[:AT_ONCE])
         return bool(missing)
