@@ -33,7 +33,11 @@ def flags() -> argparse.ArgumentParser:
         help="auto: all ways of writing stand on the model as tuned to jokes, where there is such an adapter for it",
     )
     parser.add_argument(
-        "--import", dest="table", type=Path, metavar="PATH", help="an export (Reddit, TikTok, Instagram, X) or a CSV or JSONL of texts with likes or ratings"
+        "--import",
+        dest="table",
+        type=Path,
+        metavar="PATH",
+        help="export of Reddit, TikTok, Instagram or X, or a table of texts with likes or ratings",
     )
     parser.add_argument(
         "--column", action="append", default=[], metavar="ROLE=NAME", help="names a column of the import: rating=stars"

@@ -2,13 +2,24 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from collectors.bluesky import Bluesky
+from collectors.detect import SOURCES, open_source
 from collectors.item import CollectError, Collector, write_reactions
+from collectors.mastodon import Mastodon
+from collectors.rss import Feed
 from collectors.sample import Sample
-from collectors.table import ROLES, Table
+from collectors.table import ROLES
+
+ONLINE: dict[str, Callable[[str], Collector]] = {
+    "bluesky": Bluesky,
+    "mastodon": lambda instance: Mastodon(instance, os.environ.get("MASTODON_TOKEN", "")),
+    "feed": Feed,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     table = argparse.ArgumentParser(add_help=False)
-    table.add_argument("path", metavar="PATH", help="a CSV, TSV or JSON lines file, or the word: sample")
+    table.add_argument(
+        "path",
+        metavar="PATH",
+        help="an export (zip, folder or file), a table, a handle or address, or the word: sample",
+    )
+    table.add_argument(
+        "--source",
+        choices=["auto", *SOURCES, *ONLINE],
+        default="auto",
+        help="what it is (default: found by looking inside)",
+    )
     table.add_argument(
         "--column",
         type=_column,
@@ -39,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="preview|convert")
     commands.add_parser("preview", parents=[table]).set_defaults(command=_preview)
     convert = commands.add_parser("convert", parents=[table])
-    convert.add_argument("--out", required=True, metavar="FILE.jsonl", help="where the reactions go, a line each")
+    convert.add_argument(
+        "out", metavar="OUT.jsonl", help="where the reactions go, a line each; what has no text is left out"
+    )
     convert.add_argument("--user", default="me", metavar="NAME", help="whose reactions they are (default: %(default)s)")
     convert.set_defaults(command=_convert)
     return parser
@@ -63,7 +86,10 @@ def _scale(text: str) -> tuple[float, float]:
 def _source(options: argparse.Namespace) -> Collector:
     if options.path == "sample":
         return Sample()
-    return Table(options.path, scale=options.scale, **dict(options.column))
+    if options.source in ONLINE:
+        return ONLINE[options.source](options.path)
+    columns = dict(options.column) | ({"scale": options.scale} if options.scale else {})
+    return open_source(options.path, options.source, **columns)
 
 
 def _preview(options: argparse.Namespace) -> Collector:
@@ -76,8 +102,8 @@ def _preview(options: argparse.Namespace) -> Collector:
 def _convert(options: argparse.Namespace) -> Collector:
     source = _source(options)
     if Path(options.out).resolve() == Path(options.path).resolve():
-        raise CollectError(f"{options.out} is the file to be read: name another one with --out.")
-    write_reactions(options.out, [(options.user, source)])  # one row in memory at a time
+        raise CollectError(f"{options.out} is the file to be read: name another one.")
+    write_reactions(options.out, [(options.user, (pair for pair in source if pair[0].text))])  # one row at a time
     return source
 
 

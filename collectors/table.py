@@ -122,7 +122,7 @@ class Table:
     def _columns(self, names: list[str]) -> dict[str, str]:
         """For each role the column named, else the first that has a usual name."""
         known = {name.casefold(): name for name in reversed(names)} | {name: name for name in names}
-        seen = ", ".join(clean_text(name)[:40] for name in names[:20])
+        seen = ", ".join(one_line(name)[:40] for name in names[:20])
         columns: dict[str, str] = {}
         for role, usual in ROLES.items():
             named: str | None = getattr(self, role)

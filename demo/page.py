@@ -30,7 +30,7 @@ def build(studio: Studio) -> gr.Blocks:
                 results.tab(studio, results_tab)
             with gr.Tab("Import", elem_id="tab-import") as import_tab:
                 imports.tab(studio, import_tab)
-            with gr.Tab("Profile", elem_id="tab-profile") as profile_tab:
+            with gr.Tab("Taste", elem_id="tab-taste") as profile_tab:
                 profile.tab(studio, profile_tab)
             with gr.Tab("Train", elem_id="tab-train") as train_tab:
                 train.tab(studio, train_tab)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors.bluesky import Bluesky
 from collectors.detect import open_source
 from collectors.item import CollectError, Collector, ImportReport, Item, Signal
 from collectors.mastodon import Mastodon
@@ -48,6 +49,7 @@ class Held:
 
 ONLINE: dict[str, Callable[[str, str], Collector]] = {
     "Feed (RSS or Atom)": lambda address, token: Feed(address),
+    "Bluesky": lambda handle, token: Bluesky(handle),
     "Mastodon": lambda instance, token: Mastodon(instance, token),
 }
 

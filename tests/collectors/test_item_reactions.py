@@ -211,7 +211,7 @@ def test_convert_writes_what_preview_shows(tmp_path, path, capsys):
     flags = [str(table), "--column", "text=words", "--column", "rating=points", "--scale=-10:10"]
     assert main(["preview", *flags]) == 0
     preview = capsys.readouterr().out
-    assert main(["convert", *flags, "--out", str(path), "--user", "ann"]) == 0
+    assert main(["convert", *flags, str(path), "--user", "ann"]) == 0
     assert capsys.readouterr().out == preview
     [(user, reactions)] = read_reactions(path)
     assert (user, [(item.text, signal and signal.sign) for item, signal in reactions]) == (
@@ -222,7 +222,7 @@ def test_convert_writes_what_preview_shows(tmp_path, path, capsys):
 
 
 def test_convert_takes_the_sample_too(path, capsys):
-    assert main(["convert", "sample", "--out", str(path), "--json"]) == 0
+    assert main(["convert", "sample", str(path), "--json"]) == 0
     [(user, reactions)] = read_reactions(path)
     assert (user, len(reactions)) == ("me", json.loads(capsys.readouterr().out)["kept"])
 
@@ -231,7 +231,7 @@ def test_convert_refuses_in_one_sentence_and_leaves_nothing(tmp_path, path, caps
     table = tmp_path / "jokes.jsonl"
     table.write_text('{"text": "a", "like": 1}\n')
     for name, out, says in [(table, table, "is the file to be read"), (tmp_path / "gone", path, "No such file")]:
-        assert main(["convert", str(name), "--out", str(out)]) == 2
+        assert main(["convert", str(name), str(out)]) == 2
         error = capsys.readouterr().err
         assert says in error
         assert error.count("\n") == 1

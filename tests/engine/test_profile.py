@@ -107,7 +107,7 @@ def test_a_digest_is_what_it_always_was():
 def test_only_the_latest_signals_count(monkeypatch):
     MAX_SIGNALS = 300
     monkeypatch.setattr(profiles, "MAX_SIGNALS", MAX_SIGNALS)
-    old = [f"old {i}" for i in range(7)]
+    old = [f"old {i}" for i in range(30)]
     new = [f"new {i}" for i in range(MAX_SIGNALS)]
     reactions = [
         (Item("made", text, "joke", text), Signal(f"made:{text}", 1 if i % 100 == 0 else -1))
@@ -121,7 +121,7 @@ def test_only_the_latest_signals_count(monkeypatch):
     assert [s.item_id for s in profile.signals] == [f"made:{text}" for text in new]
     assert profile.vectors.shape == (MAX_SIGNALS, encoder.WIDTH)
     assert profile.digest == digest([signal for _, signal in reactions[-MAX_SIGNALS:]])
-    assert [item.text for item in profile.liked] == [f"new {i}" for i in range(93, MAX_SIGNALS, 100)]
+    assert [item.text for item in profile.liked] == [f"new {i}" for i in range(70, MAX_SIGNALS, 100)]
 
 
 def test_liked_is_the_likes_oldest_first():
