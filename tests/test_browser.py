@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -269,3 +271,52 @@ def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: 
 def shot(name: str) -> Path:
     SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS / f"{name}.png"
+
+
+def test_an_export_is_looked_at_imported_changed_and_deleted(chromium, tiny_folder: Path, tmp_path: Path) -> None:
+    export = tmp_path / "export.zip"
+    slugs = ["ducks_in_the_office", "a_duck_and_a_pond", "my_duck_is_late", HOSTILE[0].replace(" ", "_")]
+    links = [f"/r/Jokes/comments/{n}abc/{quote(slug, safe='')}/" for n, slug in enumerate(slugs)]
+    rows = ["id,permalink,direction", *(f"{n}abc,{link},up" for n, link in enumerate(links))]
+    with zipfile.ZipFile(export, "w") as file:
+        file.writestr("post_votes.csv", "\n".join(rows))
+        file.writestr("messages.csv", "id,body\n1,PRIVATE\n")
+    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder))
+    context = chromium.new_context()
+    page: Page = context.new_page()
+    try:
+        page.goto(app.url)
+        wait_for_card(page)
+        page.click("#tab-import-button")
+        page.set_input_files("#import-file input[type=file]", export)
+        page.wait_for_selector("#import-save", timeout=20_000)
+        told = page.inner_text("#import-found")
+        assert "reddit export" in told
+        assert "<script>" in told, "shown letter by letter"
+        assert "PRIVATE" not in told
+        page.click("#import-cancel")
+        page.wait_for_function("document.querySelector('#import-note').innerText.includes('Nothing was saved')")
+        page.set_input_files("#import-file input[type=file]", export)
+        page.wait_for_selector("#import-save", timeout=20_000)
+        page.click("#import-save")
+        page.wait_for_function("document.querySelector('#import-note').innerText.includes('4 rows are saved')")
+        page.click("#tab-taste-button")
+        page.wait_for_function("document.querySelector('#portrait').innerText.includes('4 liked')", timeout=20_000)
+        page.click("#portrait-edit button")
+        page.click("#topic input")
+        page.get_by_role("option").first.click()
+        page.fill("#topic-name textarea, #topic-name input", "waterfowl")
+        page.click("#topic-rename")
+        page.wait_for_function("document.querySelector('#portrait').innerText.includes('waterfowl')", timeout=20_000)
+        assert page.title() == "Palate"
+        page.click("#delete-me")
+        page.fill("#delete-sure textarea, #delete-sure input", "DELETE")
+        page.press("#delete-sure textarea, #delete-sure input", "Enter")
+        page.wait_for_function("document.querySelector('#portrait-note').innerText.includes('Deleted')", timeout=30_000)
+        left = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()).lower()
+        assert b"duck_and_a_pond" not in left
+        assert b"duck and a pond" not in left
+        assert b"waterfowl" not in left
+    finally:
+        context.close()
+        app.end()
