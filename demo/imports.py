@@ -10,6 +10,7 @@ from demo import own_words, words
 from demo.visitor import in_words, session_of
 from studies.importing import ONLINE, Saved
 from studies.session import TROUBLE, Studio
+from studies.signing import BACK
 
 TEXT = """
 ### Bring your own likes
@@ -35,6 +36,18 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         address = gr.Textbox(label="Address of the feed, instance, or handle", elem_id="online-address")
         token = gr.Textbox(label="Access token (Mastodon: Preferences, Development)", type="password")
         ask = gr.Button("Look", elem_id="online-look")
+    with gr.Accordion("Reddit, with an app of your own", open=False, elem_id="import-reddit"):
+        gr.Markdown(
+            "For people who hold credentials of Reddit's API (Reddit approves apps by hand; everybody else takes the "
+            "data export). Upvoted, downvoted, saved and hidden posts are read, and posts of your communities. What "
+            f"you type and what Reddit grants stay in memory. Your app's redirect is this page's address with {BACK}."
+        )
+        app_id = gr.Textbox(label="Client id", elem_id="reddit-id")
+        secret = gr.Textbox(label="Client secret (empty for an installed app)", type="password")
+        with gr.Row(elem_classes="keys"):
+            sign_in = gr.Button("Sign in at Reddit", elem_id="reddit-sign-in")
+            look_there = gr.Button("Look", elem_id="reddit-look")
+        door = gr.HTML(elem_id="reddit-door")
     with gr.Accordion("Texts that are missing", open=False, elem_id="import-texts"):
         gr.Markdown(
             "TikTok's export has links only, Reddit's the words of links. Captions are asked for at www.tiktok.com, "
@@ -65,6 +78,16 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         source: str, address: str, token: str, request: gr.Request
     ) -> tuple[str, str, gr.Button, gr.Button]:
         preview = studio.imports.look(session_of(studio, request), address, source or "", address, token)
+        return preview.ticket, own_words.preview(preview), *answers(True)
+
+    @in_words
+    def go_to_reddit(app_id: str, secret: str, request: gr.Request) -> str:
+        here = f"{request.url.scheme}://{request.headers['host']}"
+        return own_words.door(studio.reddit.begin(session_of(studio, request), app_id, secret, here))
+
+    @in_words
+    def look_at_reddit(request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
+        preview = studio.reddit.look(session_of(studio, request))
         return preview.ticket, own_words.preview(preview), *answers(True)
 
     def fetch(begin: Callable[[str], Iterator[Saved]], request: gr.Request) -> Iterator[str]:
@@ -104,6 +127,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     file.upload(look, file, [ticket, found, cancel, save], api_visibility="private")
     file.clear(look, file, [ticket, found, cancel, save], queue=False, api_visibility="private")
     ask.click(look_online, [source, address, token], [ticket, found, cancel, save], api_visibility="private")
+    sign_in.click(go_to_reddit, [app_id, secret], door, api_visibility="private")
+    look_there.click(look_at_reddit, None, [ticket, found, cancel, save], api_visibility="private")
     captions.click(fetch_captions, None, fetched, api_visibility="private", show_progress="hidden")
     archive.click(fetch_posts, dump, fetched, api_visibility="private", show_progress="hidden")
     stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")

@@ -40,6 +40,11 @@ def imported(now: Saved) -> str:
     return note(f"Imported: {now.rows:,} rows are saved. They are read in the background; the feed goes on meanwhile.")
 
 
+def door(address: str) -> str:
+    link = f'<a href="{html.escape(address)}" target="_blank" rel="noopener noreferrer">Allow it on Reddit\'s page</a>'
+    return f'<div class="note">{link}, then come back and press Look.</div>'
+
+
 def fetched(now: Saved) -> str:
     return note(f"{now.rows:,} texts of {now.of:,} that were missing are here.")
 
@@ -69,6 +74,9 @@ def portrait(now: Portrait) -> str:
         )
     else:
         begin = f"<p>{now.liked:,} liked, {now.disliked:,} disliked.</p>"
+    likes = "".join(f"<li>{html.escape(text[:140])}</li>" for text in now.because)
+    told = f"<h4>What the model makes of it</h4><p>{html.escape(now.summary)}</p>" if now.summary else ""
+    told += f"<details><summary>drawn from</summary><ul>{likes}</ul></details>" if likes else ""
     topics = "".join(
         f"<li>{'pinned: ' if topic.pinned else ''}<b>{html.escape(topic.label)}</b>: {topic.size:,} likes, "
         f"{topic.weight:.0%}<br><small>{html.escape(topic.examples[0].text[:140])}</small></li>"
@@ -77,7 +85,7 @@ def portrait(now: Portrait) -> str:
     muted = "".join(f"<li>{html.escape(topic.label)}: {topic.size:,} likes</li>" for topic in now.muted)
     places = ", ".join(f"{html.escape(name)} {n:,}" for name, n in now.communities)
     parts = [
-        begin + reading(now),
+        begin + reading(now) + told,
         f"<h4>Topics</h4><ul>{topics}</ul>" if topics else "",
         f"<h4>Muted</h4><ul>{muted}</ul>" if muted else "",
         f"<h4>Communities</h4><p>{places}</p>" if places else "",

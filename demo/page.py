@@ -8,10 +8,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from demo import about, compare, feed, imports, profile, results, train
-from demo.visitor import VisitorCookie
+from demo.visitor import VisitorCookie, back_from_reddit
 from studies.session import CannotStart, Studio
+from studies.signing import BACK
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -70,7 +72,7 @@ def serve(studio: Studio, host: str, port: int) -> str:
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        app_kwargs={"middleware": [Middleware(VisitorCookie)]},
+        app_kwargs={"middleware": [Middleware(VisitorCookie)], "routes": [Route(BACK, back_from_reddit(studio))]},
         css_paths=[ASSETS / "palate.css"],
         head=f"<script>{script}</script>",
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),

@@ -1,6 +1,7 @@
 """Who is calling: a random cookie that only the server reads, so that a vote can be told to be one's own."""
 
 import functools
+import html
 import re
 import secrets
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studies.session import TROUBLE, Studio
@@ -49,6 +52,20 @@ def session_of(studio: Studio, request: gr.Request) -> str:
     session = cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
     studio.enter(session)
     return session
+
+
+def back_from_reddit(studio: Studio) -> Callable[[Request], HTMLResponse]:
+    """Where Reddit sends the browser after it asked the person: the answer counts for the session that began."""
+
+    def signed_in(request: Request) -> HTMLResponse:
+        state, code = (request.query_params.get(name, "") for name in ("state", "code"))
+        try:
+            studio.reddit.finish(request.cookies.get(COOKIE, ""), state, code)
+        except TROUBLE as error:
+            return HTMLResponse(f"<p>{html.escape(str(error))}</p><p><a href='/'>Back to Palate</a></p>", 400)
+        return HTMLResponse("<p>Signed in. Close this tab and press Look on the Import page.</p>")
+
+    return signed_in
 
 
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -90,6 +90,13 @@ class Imports:
             raise Refused("choose a source and give its address first")
         try:
             collector = ONLINE[source](address.strip(), token.strip())
+        except CollectError as error:
+            raise Refused(str(error)) from error
+        return self.look_into(session, name, collector)
+
+    def look_into(self, session: str, name: str, collector: Collector) -> Preview:
+        """The same for a source that is open already."""
+        try:
             pairs = list(collector)
         except CollectError as error:
             raise Refused(str(error)) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from collectors.item import Item, one_line
 from collectors.sample import Sample
 from engine.plane import plane
-from engine.profile import Edit, Profile, Topic
+from engine.profile import Edit, Profile, Topic, representatives
 from studies.belongings import delete, export
 from studies.store import ME, Refused, Store
 from studies.worker import Worker
@@ -33,6 +33,8 @@ class Portrait:
     unread: int
     waiting: int
     imports: tuple[tuple[str, int, str, str | None], ...]
+    summary: str
+    because: tuple[str, ...]  # the likes that the summary is drawn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,11 @@ class Own:
         signals = [signal for item, signal in zip(profile.items, profile.signals, strict=True) if signal.at]
         months = Counter((f"{signal.at:%Y-%m}", signal.sign) for signal in signals if signal.sign)
         communities = Counter(item.community for item in profile.liked if item.community)
+        told = {item.id: item.text for item in profile.liked}
+        drawn_from = profile.summary_evidence or tuple(item.id for item in representatives(profile))
         return Portrait(
+            summary=profile.summary,
+            because=tuple(told[i] for i in drawn_from if i in told) if profile.summary else (),
             topics=profile.topics,
             muted=profile.muted,
             liked=len(profile.liked),

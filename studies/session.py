@@ -29,6 +29,7 @@ from studies.importing import Imports
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
+from studies.signing import RedditDoor
 from studies.store import HUMAN, LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.teaching import Fitting, Teacher
 from studies.worker import Worker
@@ -160,6 +161,7 @@ class Studio:
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
         self.imports = Imports(store, self.worker.poke)
         self.texts = Fetching(store, self.worker.poke)
+        self.reddit = RedditDoor(store, self.imports)
         self.own = Own(store, self.worker, self._profile, lambda: self.imports.under_way() or self.teacher.busy())
 
     @classmethod

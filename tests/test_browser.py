@@ -300,6 +300,8 @@ def test_an_export_is_looked_at_imported_changed_and_deleted(chromium, tiny_fold
         page.wait_for_selector("#import-save", timeout=20_000)
         page.click("#import-save")
         page.wait_for_function("document.querySelector('#import-note').innerText.includes('4 rows are saved')")
+        answer = page.request.get(f"{app.url}/reddit/signed-in?state=forged&code=x")
+        assert (answer.status, "does not belong" in answer.text()) == (400, True)
         page.click("#tab-taste-button")
         page.wait_for_function("document.querySelector('#portrait').innerText.includes('4 liked')", timeout=20_000)
         page.click("#portrait-edit button")

@@ -140,7 +140,11 @@ def test_what_the_person_does_to_a_topic_is_in_the_profile_at_once(
     studio = open_room()
     bring(studio, export(40))
     caught_up(studio)
-    first = studio.own.portrait("a").topics[0]
+    until(lambda: bool(studio.own.portrait("a").summary))
+    told = studio.own.portrait("a")
+    assert told.because
+    assert set(told.because) <= {item.text for item in studio.worker.profile.liked}
+    first = told.topics[0]
     digest = studio.worker.profile.digest
     studio.own.edit("a", "name", [first.anchor], "herons & co")
     assert "herons & co" in [topic.label for topic in studio.own.portrait("a").topics]
