@@ -123,7 +123,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     draw.click(the_map, None, plane, api_visibility="private")
     take.click(export, None, zipped, api_visibility="private")
     gone.click(lambda: gr.Textbox(visible=True), None, sure, **quiet)
-    sure.submit(delete, sure, [note, sure, zipped], **quiet)
+    ended = sure.submit(delete, sure, [note, sure, zipped], **quiet)
+    ended.then(show, topic, shown, **quiet).then(members, topic, likes, **quiet)
 
 
 def months(told: Portrait) -> go.Figure:
