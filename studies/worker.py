@@ -252,8 +252,8 @@ class ApiWriter(threading.Thread):
         if not self._may_send():
             raise NotPermitted
         taste = json.dumps(asdict(found), ensure_ascii=False)
+        self.trouble = ""  # before the summary is there: who sees it sees no trouble beside it
         self.store.save_summary(self.rater, found.text, self._tried, len(latest), claude.model, claude.recipient, taste)
-        self.trouble = ""
         return True
 
     def _due(self, claude: Claude) -> list[tuple[Item, Signal]] | None:
