@@ -88,8 +88,13 @@ class Profile:
 def digest(signals: Iterable[Signal], edits: Iterable[Edit] = ()) -> str:
     """sha256 of what was shown about what, what was done to it, and by which encoder it is seen; the order of a source
     does not matter."""
-    lines = [*sorted(map(_line, signals)), *sorted(f"{e.kind}|{e.item_id}|{e.value}" for e in edits)]
-    return hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest()
+    return _digest(sorted(map(_line, signals)), edits)
+
+
+def _digest(lines: Sequence[str], edits: Iterable[Edit]) -> str:
+    """The same of signals that are sorted lines already."""
+    done = sorted(f"{edit.kind}|{edit.item_id}|{edit.value}" for edit in edits)
+    return hashlib.sha256("\n".join([encoder.NAME, *lines, *done]).encode()).hexdigest()
 
 
 def _line(signal: Signal) -> str:
@@ -210,7 +215,6 @@ class Book:
                     recent.add(vector, signal.at)
             mean = recent.mean()
         found = self._topics(told) if topics else []
-        lines = [*self._lines, *sorted(f"{e.kind}|{e.item_id}|{e.value}" for e in self._edits)]
         return Profile(
             user=self.user,
             items=tuple(item for item, _ in kept),
@@ -219,7 +223,7 @@ class Book:
             muted=tuple(topic for cluster, topic in found if cluster in muted),
             vectors=rows,
             vector=mean,
-            digest=hashlib.sha256("\n".join([encoder.NAME, *lines]).encode()).hexdigest(),
+            digest=_digest(self._lines, self._edits),
         )
 
     def members(self, anchor: str) -> tuple[Item, ...]:
@@ -283,15 +287,15 @@ class _Recent:
         return mean
 
 
-def remarked(profile: Profile, signals: Sequence[Signal]) -> Profile | None:
-    """The profile with what was said of its likes since (note, picked); None where the reactions are not its own."""
-    latest = {signal.item_id: signal for signal in signals}
-    if any(
-        signal.item_id not in latest or _line(latest[signal.item_id]) != _line(signal) for signal in profile.signals
+def remarked(profile: Profile, before: Sequence[Reaction], now: Sequence[Reaction]) -> Profile | None:
+    """The profile of the reactions `before` as that of those `now`, if these differ in what was said of likes (note,
+    picked) and in nothing else; None if they do."""
+    if len(before) != len(now) or any(
+        a[0] != b[0] or _line(a[1]) != _line(b[1]) for a, b in zip(before, now, strict=True)
     ):
         return None
-    said = tuple(latest[signal.item_id] for signal in profile.signals)
-    return profile if said == profile.signals else replace(profile, signals=said)
+    said = {signal.item_id: signal for _, signal in now}
+    return replace(profile, signals=tuple(said[signal.item_id] for signal in profile.signals))
 
 
 def narrowed(profile: Profile, rows: Sequence[int]) -> Profile:

@@ -58,8 +58,7 @@ class Own:
     def portrait(self, session: str) -> Portrait:
         """The person's taste as they may change it."""
         rater, profile = self.store.rater(session), self._profile(session)
-        signals = [signal for item, signal in zip(profile.items, profile.signals, strict=True) if signal.at]
-        months = Counter((f"{signal.at:%Y-%m}", signal.sign) for signal in signals if signal.sign)
+        months = Counter((f"{signal.at:%Y-%m}", signal.sign) for signal in profile.signals if signal.at and signal.sign)
         communities = Counter(item.community for item in profile.liked if item.community)
         told = {item.id: item.text for item in profile.liked}
         drawn_from = profile.summary_evidence or tuple(item.id for item in representatives(profile))

@@ -399,9 +399,8 @@ class Studio:
             now, seen = (self.store.reactions(rater), self.store.edits(rater)), self.worker.seen
             if now[0] is seen[0] and now[1] == seen[1]:
                 break
-            told = [signal for _, signal in now[0]] if len(now[0]) == len(seen[0]) and now[1] == seen[1] else []
-            if told and (known := remarked(self.worker.profile, told)):  # only what was said of likes has changed
-                return known
+            if now[1] == seen[1] and (known := remarked(self.worker.profile, seen[0], now[0])):
+                return known  # only what was said of likes has changed
             if not self.worker.is_alive() or (left := deadline - time.monotonic()) <= 0:
                 break
             self.worker.poke()

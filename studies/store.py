@@ -1,8 +1,8 @@
 """Everything personal, in one SQLite file under the data folder: people, items, signals, trials, votes.
 
 Every write is one statement or one transaction. A trial is written before it is shown; votes are unique by
-trial; undo is an event, nothing is deleted until the person deletes all. All SQL of the project stands here, in
-`studies.migrations`, `studies.reactions` and `studies.belongings`.
+trial; undo is an event, nothing is deleted until the person deletes all. All SQL of the project stands here and in
+`studies.migrations`, `database`, `reactions`, `vectors` and `belongings`.
 """
 
 import hashlib

@@ -162,9 +162,8 @@ class Worker(threading.Thread):
         if self._missing:
             waiting = set(self._missing)
             reactions = tuple(pair for pair in reactions[-FIRST:] if pair[0].text not in waiting)
-        signals = [signal for _, signal in reactions]
-        same = len(signals) == len(self.seen[0]) and edits == self.seen[1] and not partial and not self._missing
-        known = remarked(self.profile, signals) if same and self.seen[0] else None
+        same = edits == self.seen[1] and not partial and not self._missing
+        known = remarked(self.profile, self.seen[0], reactions) if same else None
         self.profile = known or self.book.profile(reactions, edits)
         self.seen = seen
         self.writer.poke()

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -284,3 +285,20 @@ def test_the_feed_follows_the_taste_and_explores(open_room: Open) -> None:
     late = [community for community in met[15:] if community]
     assert late.count("stacktrace") >= 3 * len(late) / 12
     assert len(set(late)) >= 4
+
+
+def test_a_text_that_comes_later_is_in_the_profile_at_once(open_room: Open) -> None:
+    """As many reactions as before, with the same signs: it is the text that changed."""
+    studio = open_room(start=False)
+    liked = [Item("tiktok", str(n), "post", "") for n in range(3)] + [Item("x", "1", "post", "A goat, at last.")]
+    studio.store.add(ME, [(item, Signal(item.id, 1)) for item in liked])
+    studio.worker.read()
+    assert [item.text for item in studio.worker.profile.items] == ["A goat, at last."]
+    studio.store.add(ME, [(replace(liked[1], text="A caption about herons"), None)])
+    studio.worker.read()
+    assert {item.text for item in studio.worker.profile.liked} == {"A goat, at last.", "A caption about herons"}
+    studio.store.remark(ME, {liked[1].id: ("herons", True)})
+    before = studio.worker.profile.vectors
+    studio.worker.read()
+    assert [signal.note for signal in studio.worker.profile.signals if signal.picked] == ["herons"]
+    assert studio.worker.profile.vectors is before  # a remark costs no reading
