@@ -3,14 +3,13 @@
 import csv
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from collectors.dates import parse_date
 from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text, one_line, text_id
 
 MAX_LINE = 256_000  # bytes of one physical line; a row of several lines may reach twice as much
@@ -148,7 +147,7 @@ class Table:
         if not text:
             raise _BadRow("empty text")
         shown = _reaction(cells) or _rated(_number(cells.get("rating", "")), *scale)
-        at, community = _when(cells.get("created", "")), clean_text(cells.get("community", ""))[:200]
+        at, community = parse_date(cells.get("created", "")), clean_text(cells.get("community", ""))[:200]
         item = Item("table", text_id(text), self.kind, text, community, created_at=at)
         if shown is None:
             return item, None
@@ -253,14 +252,3 @@ def _rated(number: float | None, low: float, high: float) -> tuple[int, float] |
     # Rounded, so that 3.2 on 1 to 5 is exactly a tenth above the middle: neither like nor dislike.
     offset = round((number - middle) / half, 9) if half else 0.0
     return (offset > 0.1) - (offset < -0.1), abs(offset)
-
-
-def _when(text: str) -> datetime | None:
-    """The date in UTC; one that cannot be read is no reason to lose the row."""
-    try:
-        seconds = re.fullmatch(r"[0-9]{9,10}(\.[0-9]+)?", text)
-        iso = re.sub(r"( UTC|Z)$", "+00:00", text)
-        at = datetime.fromtimestamp(float(text), UTC) if seconds else datetime.fromisoformat(iso)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
