@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from collectors.archive import Archive
 from collectors.dates import parse_date
-from collectors.item import ImportReport, Item, Signal, Tally, clean_text
+from collectors.item import Item, Signal, clean_text
 from collectors.json_events import KeyPath, elements, events
-from collectors.listed import Reading, counted, nothing_kept
+from collectors.listed import Export, Reading
 from collectors.pseudonym import pseudonym
 
 _FILE = re.compile(r"(?:.*/)?[^/]*(liked|saved)_posts[^/]*\.json", re.IGNORECASE)
@@ -21,23 +20,11 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_.]{1,30}")
 Values = list[tuple[str, object]]
 
 
-class InstagramExport:
+class InstagramExport(Export):
     """The zip, the folder it was unpacked to, or liked_posts.json or saved_posts.json out of it."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._tally = Tally("instagram_export")
-
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("instagram_export")
-        yield from counted(tally, self._readings(Archive(self._path)))
-        if not tally.kept:
-            raise nothing_kept(
-                self._path, tally, "has no liked or saved post: ask Instagram for JSON with 'Likes' and 'Saved'"
-            )
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
+    source = "instagram_export"
+    lacks = "has no liked or saved post: ask Instagram for JSON with 'Likes' and 'Saved'"
 
     def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
         for file_name in archive.names:

@@ -6,14 +6,13 @@ Only the lists named here are ever opened, and of their columns only the ones as
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from collectors.archive import Archive
 from collectors.dates import parse_date
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text
-from collectors.listed import Reading, counted, nothing_kept
+from collectors.item import CollectError, Item, Signal, clean_text
+from collectors.listed import Export, Reading
 
 MAX_LINE = 256_000  # bytes read as one line
 MAX_KNOWN = 20_000_000  # characters of the person's own texts kept to replace stand-ins
@@ -43,33 +42,22 @@ class _Link(NamedTuple):
     url: str
 
 
-class RedditExport:
+class RedditExport(Export):
     """The zip, the folder it was unpacked to, or one of its CSV files. `communities` are those the person is
     subscribed to, known after a pass.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._tally = Tally("reddit_export")
-        self.communities: tuple[str, ...] = ()
+    source = "reddit_export"
+    lacks = "has no vote, no saved and no own post: ask Reddit for all your data"
+    communities: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("reddit_export")
-        archive = Archive(self._path)
+    def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
         files = files_of(archive.names)
         if not files:
             raise CollectError(
                 f"{self._path} holds none of Reddit's lists: give the export with file names such as post_votes.csv."
             )
         self.communities = self._subscribed(archive, files)
-        yield from counted(tally, self._readings(archive, files))
-        if not tally.kept:
-            raise nothing_kept(self._path, tally, "has no vote, no saved and no own post: ask Reddit for all your data")
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
-
-    def _readings(self, archive: Archive, files: dict[str, list[str]]) -> Iterator[tuple[str, Reading]]:
         known = _own_texts(archive, files)
         for name in SHOWN:
             for row in _rows_of(archive, files, name):

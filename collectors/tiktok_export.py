@@ -5,14 +5,13 @@ An export says which videos, not what is in them: most items wait for their text
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from collectors.archive import Archive
 from collectors.dates import parse_date
-from collectors.item import ImportReport, Item, Signal, Tally, clean_text
+from collectors.item import Item, Signal, clean_text
 from collectors.json_events import KeyPath, elements, events
-from collectors.listed import Reading, counted, nothing_kept
+from collectors.listed import Export, Reading
 
 MAX_DEPTH = 8  # keys above a list
 MAX_LINE = 20_000  # bytes of a line of a text file
@@ -31,22 +30,11 @@ _TEXT_FILE = re.compile(
 _LINK = re.compile(r"https?://[\w.-]{0,100}tiktok[\w.-]{1,100}/(?:[^?#\s]{0,200}/)?(?:video|photo|v)/(\d{6,25})(?!\d)")
 
 
-class TikTokExport:
+class TikTokExport(Export):
     """The zip, the folder it was unpacked to, or the JSON or a text file out of it."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._tally = Tally("tiktok_export")
-
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("tiktok_export")
-        yield from counted(tally, self._readings(Archive(self._path)))
-        if not tally.kept:
-            lacks = "has no likes, favourites or watched videos: ask TikTok for JSON with 'Likes and Favorites'"
-            raise nothing_kept(self._path, tally, lacks)
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
+    source = "tiktok_export"
+    lacks = "has no likes, favourites or watched videos: ask TikTok for JSON with 'Likes and Favorites'"
 
     def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
         for file_name in _json_files(archive.names):

@@ -3,13 +3,12 @@
 import html
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from collectors.archive import Archive
 from collectors.dates import parse_date
-from collectors.item import ImportReport, Item, Signal, Tally, clean_text
+from collectors.item import Item, Signal, clean_text
 from collectors.json_events import KeyPath, assigned, elements, events
-from collectors.listed import Reading, counted, nothing_kept
+from collectors.listed import Export, Reading
 
 SHOWN = {"likes": 1, "tweets": 0}  # list -> sign
 LISTS = {"like": "likes", "likes": "likes", "tweet": "tweets", "tweets": "tweets"}  # as the file names itself
@@ -17,21 +16,11 @@ _FILE = re.compile(r"(?:.*[/_])?(?:likes?|tweets?)(?:-part\d{1,6})?\.js", re.IGN
 _ID = re.compile(r"\d{1,25}", re.ASCII)
 
 
-class XExport:
+class XExport(Export):
     """The zip, the folder it was unpacked to, or like.js or tweets.js out of it."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._tally = Tally("x_export")
-
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("x_export")
-        yield from counted(tally, self._readings(Archive(self._path)))
-        if not tally.kept:
-            raise nothing_kept(self._path, tally, "has no like and no own post: give the whole export with its data")
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
+    source = "x_export"
+    lacks = "has no like and no own post: give the whole export with its data"
 
     def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
         for file_name in archive.names:
