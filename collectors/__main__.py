@@ -4,22 +4,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from collectors.bluesky import Bluesky
 from collectors.detect import SOURCES, open_source
 from collectors.item import CollectError, Collector, write_reactions
-from collectors.mastodon import Mastodon
-from collectors.rss import Feed
+from collectors.online import ONLINE
 from collectors.sample import Sample
 from collectors.table import ROLES
-
-ONLINE: dict[str, Callable[[str], Collector]] = {
-    "bluesky": Bluesky,
-    "mastodon": lambda instance: Mastodon(instance, os.environ.get("MASTODON_TOKEN", "")),
-    "feed": Feed,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +79,7 @@ def _source(options: argparse.Namespace) -> Collector:
     if options.path == "sample":
         return Sample()
     if options.source in ONLINE:
-        return ONLINE[options.source](options.path)
+        return ONLINE[options.source].open(options.path, os.environ.get("MASTODON_TOKEN", ""))
     columns = dict(options.column) | ({"scale": options.scale} if options.scale else {})
     return open_source(options.path, options.source, **columns)
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from collectors.dates import parse_date
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text
-from collectors.listed import Reading, counted
+from collectors.item import CollectError, Item, Signal, clean_text
+from collectors.listed import Listed, Reading
 from collectors.pseudonym import pseudonym
 from collectors.web import Web
 
@@ -26,12 +26,14 @@ _HANDLE = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")
 _POST = re.compile(r"at://(did:[a-z]+:[A-Za-z0-9._:%-]{1,300})/app\.bsky\.feed\.post/([A-Za-z0-9._:~-]{1,512})")
 
 
-class Bluesky:
+class Bluesky(Listed):
     """The newest `limit` likes of `account`: a handle such as ann.bsky.social, a DID, or the address of the profile.
 
     Raises CollectError for an account that is not there and a service that fails; what came before a break has been
     given. `seconds` bound each call. `appview`, `plc` and `web` are for tests.
     """
+
+    source = "bluesky"
 
     def __init__(
         self,
@@ -43,18 +45,12 @@ class Bluesky:
         seconds: float = 20.0,
         web: Web | None = None,
     ) -> None:
+        super().__init__()
         self._account = account_of(account)
         self._limit, self._appview, self._plc, self._seconds, self._web = limit, appview, plc, seconds, web
-        self._tally = Tally("bluesky")
 
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("bluesky")
-        yield from counted(tally, self._readings(_library()))
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
-
-    def _readings(self, atproto: SimpleNamespace) -> Iterator[tuple[str, Reading]]:
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
+        atproto = _library()
         with ExitStack() as stack:
             web = self._web or stack.enter_context(Web(seconds=self._seconds))
             request = stack.enter_context(closing(atproto.Request(transport=_Through(web))))

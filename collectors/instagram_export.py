@@ -26,7 +26,8 @@ class InstagramExport(Export):
     source = "instagram_export"
     lacks = "has no liked or saved post: ask Instagram for JSON with 'Likes' and 'Saved'"
 
-    def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
+        archive = Archive(self._path)
         for file_name in archive.names:
             found = _FILE.fullmatch(file_name)
             if not found and len(archive.names) > 1:

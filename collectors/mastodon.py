@@ -12,8 +12,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from collectors.dates import parse_date
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text
-from collectors.listed import Reading, counted
+from collectors.item import CollectError, Item, Signal, clean_text
+from collectors.listed import Listed, Reading
 from collectors.markup import plain_text
 from collectors.pseudonym import pseudonym
 from collectors.web import Answer, Web
@@ -23,12 +23,14 @@ LISTS = ("favourites", "bookmarks")
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next\b')
 
 
-class Mastodon:
+class Mastodon(Listed):
     """The newest statuses of each list, at most `limit` of each. `instance` is a host such as mastodon.social, `token`
     needs read:favourites and read:bookmarks. Only what is public is taken: not what was meant for followers or for one.
 
     Raises CollectError for a wrong instance or token and for a service that fails; `web` is for tests.
     """
+
+    source = "mastodon"
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Mastodon:
         *,
         web: Web | None = None,
     ) -> None:
+        super().__init__()
         self._base, self._host = _address(instance, https_only=web is None or web.public_only)
         self._token = token.strip()
         if not re.fullmatch(r"[\x21-\x7e]{1,500}", self._token):
@@ -46,18 +49,12 @@ class Mastodon:
         if unknown := set(lists).difference(LISTS):
             raise CollectError(f"{', '.join(sorted(unknown))} is no list of Mastodon: name {' or '.join(LISTS)}.")
         self._lists, self._limit, self._web = lists, limit, web
-        self._tally = Tally("mastodon")
 
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("mastodon")
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
         with ExitStack() as stack:
-            web = self._web or stack.enter_context(Web())
-            yield from counted(tally, self._readings(web))
+            yield from self._asked(self._web or stack.enter_context(Web()))
 
-    def report(self) -> ImportReport:
-        return self._tally.report()
-
-    def _readings(self, web: Web) -> Iterator[tuple[str, Reading]]:
+    def _asked(self, web: Web) -> Iterator[tuple[str, Reading]]:
         for name in self._lists:
             left, after = self._limit, ""
             while left > 0:

@@ -13,11 +13,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collectors.item import CollectError
+from collectors.web import VERSION
 
 if TYPE_CHECKING:
     import praw
 
-USER_AGENT = "python:palate:v0.1.0 (personal likes import)"  # the form that Reddit asks for
+USER_AGENT = f"python:palate:v{VERSION} (personal likes import)"  # the form that Reddit asks for
 SCOPES = ["identity", "history", "read", "mysubreddits"]
 LASTS = 600.0  # seconds from the beginning of a sign-in to its end
 _ENDPOINTS = ("https://oauth.reddit.com", "https://www.reddit.com")

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally
-from collectors.listed import Reading, counted
+from collectors.item import CollectError, Item, Signal
+from collectors.listed import Listed, Reading
 from collectors.reddit_access import Closed, told, wait_of
 from collectors.reddit_rows import FULLNAME, item_of
 
@@ -18,13 +18,15 @@ MAX_COMMUNITIES = 20
 SHOWN = {"upvoted": (1, 1.0), "downvoted": (-1, 1.0), "saved": (1, 1.0), "hidden": (0, 0.3)}  # sign and strength
 
 
-class RedditApi:
+class RedditApi(Listed):
     """The newest things of an account's own lists, at most `limit` (1000 is all that Reddit shows) of each, and
     `candidates` posts of "hot" and "top" in each of 20 communities of the account, without a reaction.
 
     A pass yields as it goes: what came before a break has been given. It raises CollectError, in one thread. After a
     pass `notes` says which lists and communities were closed to it. `sleep` is for tests.
     """
+
+    source = "reddit_api"
 
     def __init__(
         self,
@@ -35,22 +37,15 @@ class RedditApi:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        super().__init__()
         if unknown := set(lists).difference(SHOWN):
             raise CollectError(f"{', '.join(sorted(unknown))} is no list of Reddit: name {', '.join(SHOWN)}.")
         self._reddit, self._lists, self._sleep = reddit, lists, sleep
         self._limit, self._candidates = min(limit, MOST), min(candidates, MOST)
-        self._tally = Tally("reddit_api")
         self.notes: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("reddit_api")
-        self.notes = ()
-        yield from counted(tally, self._readings())
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
-
     def _readings(self) -> Iterator[tuple[str, Reading]]:
+        self.notes = ()
         me = self._asked(self._reddit.user.me)
         closed = 0
         for name in self._lists:

@@ -13,6 +13,7 @@ from collectors.archive import Archive
 from collectors.dates import parse_date
 from collectors.item import CollectError, Item, Signal, clean_text
 from collectors.listed import Export, Reading
+from collectors.reddit_rows import GONE
 
 MAX_LINE = 256_000  # bytes read as one line
 MAX_KNOWN = 20_000_000  # characters of the person's own texts kept to replace stand-ins
@@ -51,7 +52,8 @@ class RedditExport(Export):
     lacks = "has no vote, no saved and no own post: ask Reddit for all your data"
     communities: tuple[str, ...] = ()
 
-    def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
+        archive = Archive(self._path)
         files = files_of(archive.names)
         if not files:
             raise CollectError(
@@ -146,7 +148,7 @@ def _reading(name: str, row: dict[str, str], known: dict[str, str]) -> Reading:
     if name in ("posts", "comments"):
         body = clean_text(row.get("body", ""))
         text = clean_text("\n\n".join([row.get("title", ""), body]))
-        if not text or body.lower() in ("[deleted]", "[removed]"):
+        if not text or body.lower() in GONE:
             return "deleted" if text else "empty text"
         link = link or _Link("", "", "")
         community = clean_text(row.get("subreddit", ""))[:50] or link.community

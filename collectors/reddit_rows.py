@@ -10,7 +10,7 @@ from collectors.item import Item, clean_text
 from collectors.pseudonym import pseudonym
 
 FULLNAME = re.compile(r"t[13]_[0-9a-z]{1,13}")
-_GONE = ("[deleted]", "[removed]", "[ removed by reddit ]", "[deleted by user]")
+GONE = ("[deleted]", "[removed]", "[ removed by reddit ]", "[deleted by user]")
 _ESCAPES = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}  # the three that Reddit writes, even in plain text
 
 
@@ -31,7 +31,7 @@ def item_of(name: str, row: dict[str, Any]) -> Item | str:
     # Arctic Shift looks again after 36 hours and keeps the text of what has been deleted meanwhile, with this mark.
     later = isinstance(meta, dict) and meta.get("was_deleted_later")
     text = clean_text("\n\n".join(filter(None, texts)))
-    if later or row.get("removed_by_category") or not text or any(part.lower() in _GONE for part in texts):
+    if later or row.get("removed_by_category") or not text or any(part.lower() in GONE for part in texts):
         return name
     where = row.get("permalink")
     if not (isinstance(where, str) and where.startswith("/")):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from collectors.guard import Unreachable
-from collectors.item import CollectError, ImportReport, Item, Signal, Tally, clean_text, one_line, text_id
-from collectors.listed import Reading, counted
+from collectors.item import CollectError, Item, clean_text, one_line, text_id
+from collectors.listed import Listed, Reading
 from collectors.markup import plain_text
 from collectors.pseudonym import pseudonym
 from collectors.web import Web
@@ -21,29 +21,27 @@ MAX_BYTES = 5_000_000  # of a feed; the parser needs about 20 times as much memo
 _FEED = "the address of an RSS or Atom feed"
 
 
-class Feed:
+class Feed(Listed):
     """The entries of one feed, by address (https://) or as a file; at most `limit` of them. `web` is for tests.
 
     Raises CollectError for what cannot be fetched or is no feed.
     """
 
-    def __init__(self, url_or_path: str | Path, limit: int = 500, *, web: Web | None = None) -> None:
-        self._where, self._limit, self._web = str(url_or_path).strip(), limit, web
-        self._tally = Tally("feed")
+    source = "feed"
 
-    def __iter__(self) -> Iterator[tuple[Item, Signal | None]]:
-        tally = self._tally = Tally("feed")
+    def __init__(self, url_or_path: str | Path, limit: int = 500, *, web: Web | None = None) -> None:
+        super().__init__()
+        self._where, self._limit, self._web = str(url_or_path).strip(), limit, web
+
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
         content, headers = self._content()
         parsed = _parse(content, headers)
         if not parsed.get("version"):
             raise CollectError(f"{self._where[:200]} is no feed: give {_FEED}.")
-        title, entries = one_line(plain_text(_text(parsed["feed"], "title")))[:200], parsed["entries"]
-        yield from counted(tally, (("entries", _reading(entry, title)) for entry in entries[: self._limit]))
-        if len(entries) > self._limit:
-            tally.skip(f"over the limit of {self._limit:,} entries", len(entries) - self._limit, "entries")
-
-    def report(self) -> ImportReport:
-        return self._tally.report()
+        title = one_line(plain_text(_text(parsed["feed"], "title")))[:200]
+        for number, entry in enumerate(parsed["entries"]):
+            within = number < self._limit
+            yield "entries", _reading(entry, title) if within else f"over the limit of {self._limit:,} entries"
 
     def _content(self) -> tuple[bytes, dict[str, str]]:
         """The bytes, and what the parser needs to know: the encoding and where links are relative to."""

@@ -36,7 +36,8 @@ class TikTokExport(Export):
     source = "tiktok_export"
     lacks = "has no likes, favourites or watched videos: ask TikTok for JSON with 'Likes and Favorites'"
 
-    def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
+        archive = Archive(self._path)
         for file_name in _json_files(archive.names):
             for name, row in elements(events(archive, file_name), list_of):
                 yield name, _reading(name, row)

@@ -20,7 +20,8 @@ import httpx
 from collectors.guard import UNTIL, Transport, Unreachable
 from collectors.item import CollectError
 
-USER_AGENT = "Palate/0.1.0"
+VERSION = "0.1.0"
+USER_AGENT = f"Palate/{VERSION}"
 MAX_REDIRECTS = 5
 
 

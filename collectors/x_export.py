@@ -22,7 +22,8 @@ class XExport(Export):
     source = "x_export"
     lacks = "has no like and no own post: give the whole export with its data"
 
-    def _readings(self, archive: Archive) -> Iterator[tuple[str, Reading]]:
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
+        archive = Archive(self._path)
         for file_name in archive.names:
             if len(archive.names) > 1 and not _FILE.fullmatch(file_name):
                 continue

@@ -8,7 +8,7 @@ import gradio as gr
 
 from demo import own_words, words
 from demo.visitor import in_words, session_of
-from studies.importing import ONLINE, Saved
+from studies.importing import SERVICES, Saved
 from studies.session import TROUBLE, Studio
 from studies.signing import BACK
 
@@ -32,7 +32,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     note = gr.HTML(elem_id="import-note")
     with gr.Accordion("From the network", open=False, elem_id="import-online"):
         gr.Markdown("The address, handle or token goes to that service and to nobody else; a token is not kept.")
-        source = gr.Dropdown(list(ONLINE), label="Source", elem_id="online-source")
+        source = gr.Dropdown(SERVICES, label="Source", elem_id="online-source")
         address = gr.Textbox(label="Address of the feed, instance, or handle", elem_id="online-address")
         token = gr.Textbox(label="Access token (Mastodon: Preferences, Development)", type="password")
         ask = gr.Button("Look", elem_id="online-look")

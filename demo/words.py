@@ -17,7 +17,9 @@ def text(value: str) -> str:
 
 def card(shown: Card | None) -> str:
     if shown is None:
-        return text("You have seen everything here. Bring more on the Import page")
+        return text(
+            "You have seen every post. The model writes on, come back in a moment; or bring more on the Import page"
+        )
     return text(shown.text)
 
 

@@ -85,10 +85,10 @@ class Profile:
         return tuple(item for item, signal in zip(self.items, self.signals, strict=True) if signal.sign < 0)
 
 
-def digest(signals: Iterable[Signal], edits: Iterable[Edit] = ()) -> str:
+def digest(reactions: Iterable[Reaction], edits: Iterable[Edit] = ()) -> str:
     """sha256 of what was shown about what, what was done to it, and by which encoder it is seen; the order of a source
     does not matter."""
-    return _digest(sorted(map(_line, signals)), edits)
+    return _digest(sorted(map(_line, reactions)), edits)
 
 
 def _digest(lines: Sequence[str], edits: Iterable[Edit]) -> str:
@@ -97,8 +97,10 @@ def _digest(lines: Sequence[str], edits: Iterable[Edit]) -> str:
     return hashlib.sha256("\n".join([encoder.NAME, *lines, *done]).encode()).hexdigest()
 
 
-def _line(signal: Signal) -> str:
-    return f"{signal.item_id}|{signal.sign}|{signal.strength:.4f}"
+def _line(reaction: Reaction) -> str:
+    item, signal = reaction
+    # the same id says more once its own text has come in the place of its link's words
+    return f"{item.id}|{signal.sign}|{signal.strength:.4f}{'|stand-in' if item.stand_in else ''}"
 
 
 def build(
@@ -160,7 +162,7 @@ class Book:
         at = len(self._kept)
         self._kept += fresh
         self._grow(at, self._encode([item.text for item, _ in fresh]))
-        lines = [_line(signal) for _, signal in fresh]
+        lines = [_line(reaction) for reaction in fresh]
         if len(lines) > 100:
             self._lines = sorted(self._lines + lines)
         else:
@@ -290,9 +292,7 @@ class _Recent:
 def remarked(profile: Profile, before: Sequence[Reaction], now: Sequence[Reaction]) -> Profile | None:
     """The profile of the reactions `before` as that of those `now`, if these differ in what was said of likes (note,
     picked) and in nothing else; None if they do."""
-    if len(before) != len(now) or any(
-        a[0] != b[0] or _line(a[1]) != _line(b[1]) for a, b in zip(before, now, strict=True)
-    ):
+    if len(before) != len(now) or any(a[0] != b[0] or _line(a) != _line(b) for a, b in zip(before, now, strict=True)):
         return None
     said = {signal.item_id: signal for _, signal in now}
     return replace(profile, signals=tuple(said[signal.item_id] for signal in profile.signals))

@@ -6,13 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors.bluesky import Bluesky
 from collectors.detect import open_source
 from collectors.item import CollectError, Collector, ImportReport, Item, Signal
-from collectors.mastodon import Mastodon
-from collectors.rss import Feed
+from collectors.online import ONLINE
 from studies.store import Refused, Store, new_id
 
+SERVICES = [(online.title, name) for name, online in ONLINE.items()]  # for people, for `look`
 MAX_WAITING = 8  # previews that nobody has answered; the oldest is dropped
 
 
@@ -45,13 +44,6 @@ class Held:
 
     def report(self) -> ImportReport:
         return self.found
-
-
-ONLINE: dict[str, Callable[[str, str], Collector]] = {
-    "Feed (RSS or Atom)": lambda address, token: Feed(address),
-    "Bluesky": lambda handle, token: Bluesky(handle),
-    "Mastodon": lambda instance, token: Mastodon(instance, token),
-}
 
 
 class Imports:
@@ -89,7 +81,7 @@ class Imports:
         if source not in ONLINE or not address.strip():
             raise Refused("choose a source and give its address first")
         try:
-            collector = ONLINE[source](address.strip(), token.strip())
+            collector = ONLINE[source].open(address.strip(), token.strip())
         except CollectError as error:
             raise Refused(str(error)) from error
         return self.look_into(session, name, collector)

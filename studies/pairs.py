@@ -69,7 +69,7 @@ def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
 
 def _humans(store: Store, profile: Profile, *, also_waiting: bool = False) -> list[Candidate]:
     """Posts by people that may be shown: unseen, and breaking no rule by themselves."""
-    items = store.unseen(profile.user, ("person",), HUMAN_SEARCH, MAX_HUMAN, also_waiting=also_waiting)
+    items = store.unseen(profile.user, "pair", HUMAN_SEARCH, MAX_HUMAN, also_waiting=also_waiting)
     nobody = Profile(profile.user)  # whether it quotes a like is asked once, of the pair
     fit = (item for item in items if void_reason(item.text, None, Ask(), nobody) is None)
     chosen = itertools.islice(fit, HUMAN_CHOICE)

@@ -225,15 +225,16 @@ class Studio:
         """The card to react to: the one on the table, or the next; None when everything was seen."""
         row = self.store.open_trial(session, "card")
         if not row:
-            rater = self.store.rater(session)
-            if self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1:
-                for waiting in self.store.ready(rater, "card"):
-                    row = row or self.store.show(waiting["id"], session)
-            row = row or self._show_next(session, rater)
+            row = self._show_next(session, self.store.rater(session))
         return Card(row["id"], row["left_text"]) if row else None
 
     def _show_next(self, session: str, rater: str) -> Row | None:
+        """A post by people, and in its turn, or where none is left, one that was written for the person."""
+        own_turn = self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1
         item = self._next_item(rater)
+        for waiting in self.store.ready(rater, "card") if own_turn or item is None else []:
+            if row := self.store.show(waiting["id"], session):
+                return row
         if item is None:
             return None
         candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
@@ -243,10 +244,7 @@ class Studio:
 
     def _next_item(self, rater: str) -> Item | None:
         """The unseen text nearest the person's taste; every third card explores: the next of a fixed shuffle."""
-        # the sample comes first: unseen posts by people are what blind pairs are measured against
-        items = self.store.unseen(rater, ("project",), FEED_CHOICE) or self.store.unseen(
-            rater, ("person",), FEED_CHOICE
-        )
+        items = self.store.unseen(rater, "feed", FEED_CHOICE)
         profile = self.worker.profile
         if len(profile.liked) < MIN_RANKED or self.store.cards_shown(rater) % EXPLORE_EVERY == 0:
             return items[0] if items else None

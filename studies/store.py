@@ -27,6 +27,7 @@ ME = "me"  # one data folder is one person; visitors of a hosted room get their 
 LOCAL = "local"  # who writes a summary where nobody else was asked
 HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
 CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
+Purpose = Literal["pair", "feed"]  # what an unseen text is wanted for
 FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))
 MAX_HUMAN = 400  # characters: longer posts would stand out beside what the models write
 CHUNK = 5_000  # rows of an import in one transaction
@@ -438,17 +439,20 @@ class Store:
         return self.db.rows(f"{_SEEN} where t.id = :trial", trial=trial)[0] if won else None
 
     def unseen(
-        self, rater: str, makers: Sequence[str], limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
+        self, rater: str, purpose: Purpose, limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
     ) -> list[Item]:
-        """Items this person has neither rated nor been shown, `makers` in order of preference, then shuffled.
+        """Texts this person has neither rated nor been shown, in a fixed shuffle: half of the posts by people that were
+        imported for the "pair"s, the other half and the sample for the "feed". That takes the posts a person will
+        like, so what blind pairs are measured against must not be what it left over.
 
         Those in trials that wait to be shown are left out as well, unless `also_waiting`.
         """
-        found: list[Item] = []
-        for maker in makers:
-            rows = self.db.rows(
+        found: list[Row] = []
+        for maker in ("person",) if purpose == "pair" else ("person", "project"):
+            found += self.db.rows(
                 """select i.* from item i where i.maker = :maker and length(i.text) <= :longest
                 and i.text <> '' and i.stand_in = 0
+                and (i.maker = 'project' or (substr(i.shuffle, -1) < '8') = (:purpose = 'feed'))
                 and not exists (select 1 from signal s where s.item_id = i.id and s.rater = :rater)
                 and not exists (
                     select 1 from candidate c
@@ -458,14 +462,12 @@ class Store:
                 order by i.shuffle limit :limit""",
                 rater=rater,
                 maker=maker,
-                limit=limit - len(found),
+                purpose=purpose,
+                limit=limit,
                 longest=longest,
                 also_waiting=also_waiting,
             )
-            found += [as_item(row) for row in rows]
-            if len(found) >= limit:
-                break
-        return found
+        return [as_item(row) for row in sorted(found, key=lambda row: row["shuffle"])[:limit]]
 
     # ---- votes
 

@@ -39,11 +39,11 @@ class Worker(threading.Thread):
     def __init__(self, store: Store, lm: Backbone, rater: str, seed: int, claude: Claude | None = None) -> None:
         super().__init__(name="worker", daemon=True)
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
-        self.profile = Profile(rater)
         self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
         self.unread = 0
         self.resting = threading.RLock()  # held during a step: who holds it deletes without anybody writing meanwhile
         self.book = Book(rater, store.vectors)
+        self.profile = self.book.profile(())
         self._missing: list[str] = []
         self.failure = ""
         self.failures = 0
@@ -98,8 +98,9 @@ class Worker(threading.Thread):
 
     def forget(self) -> None:
         """Begin anew: everything was deleted."""
-        self.profile, self.seen, self._missing = Profile(self.rater), ((), ()), []
+        self.seen, self._missing = ((), ()), []
         self.book = Book(self.rater, self.store.vectors)
+        self.profile = self.book.profile(())
 
     def _step(self) -> bool:
         person = self._person()
@@ -123,7 +124,7 @@ class Worker(threading.Thread):
 
     def _read_ahead(self) -> bool:
         """Encode texts of the feed before they are chosen from; False when all are."""
-        coming = self.store.unseen(self.rater, ("project",), AHEAD) or self.store.unseen(self.rater, ("person",), AHEAD)
+        coming = self.store.unseen(self.rater, "feed", AHEAD)
         missing = self.store.vectors.missing(item.text for item in coming)
         self.store.vectors.keep(missing[:AT_ONCE])
         return bool(missing)
@@ -245,7 +246,7 @@ class ApiWriter(threading.Thread):
         latest = self._due(claude)  # as they are now: some may have been taken back
         if latest is None:
             return False
-        self._tried = digest([signal for _, signal in latest])
+        self._tried = digest(latest)
         likes, dislikes = ([item for item, signal in latest if signal.sign == sign] for sign in (1, -1))
         found = summarize_by(claude, *to_send(likes, dislikes, representatives(self._profile())), self._may_send)
         if not self._may_send():
@@ -267,4 +268,4 @@ class ApiWriter(threading.Thread):
             return None
         newest = self.store.latest_summary(self.rater)
         told = newest["profile_digest"] if newest and newest["author"] == claude.recipient else ""
-        return None if digest(signal for _, signal in latest) in (self._tried, told) else latest
+        return None if digest(latest) in (self._tried, told) else latest

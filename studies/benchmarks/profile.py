@@ -122,7 +122,7 @@ def rebuilding(folder: Path, size: int) -> dict[str, object]:
 
 def cards(store: Store) -> Iterator[Item]:
     for _ in range(TIMES + 1):
-        [item] = store.unseen(ME, ("project",))
+        [item] = store.unseen(ME, "feed")
         yield item
 
 

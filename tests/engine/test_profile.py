@@ -68,7 +68,7 @@ def test_the_digest_names_the_evidence_whatever_its_order():
     reactions = liking([f"text {i}" for i in range(30)])
     reactions[3] = (reactions[3][0], replace(reactions[3][1], sign=-1, strength=0.5))
     base = build("a", reactions, encode=Counted())
-    assert base.digest == digest([signal for _, signal in reactions])
+    assert base.digest == digest(reactions)
     shuffled = random.Random(1).sample(reactions, len(reactions))
     assert shuffled != reactions
     assert build("a", shuffled, encode=Counted()).digest == base.digest
@@ -77,28 +77,31 @@ def test_the_digest_names_the_evidence_whatever_its_order():
 
 
 def test_the_digest_changes_with_every_piece_of_evidence(monkeypatch):
-    signals = [signal for _, signal in liking(["a", "b", "c"])]
+    reactions = liking(["a", "b", "c"])
+    item, signal = reactions[0]
+    rest = reactions[1:]
     others = [
-        signals[:2],
-        [*signals, Signal("made:9", 1)],
-        [replace(signals[0], sign=-1), *signals[1:]],
-        [replace(signals[0], sign=0), *signals[1:]],
-        [replace(signals[0], strength=0.75), *signals[1:]],
-        [replace(signals[0], item_id="other:0"), *signals[1:]],
-        [*signals, signals[0]],
+        reactions[:2],
+        [*reactions, (Item("made", "9", "joke", "d"), Signal("made:9", 1))],
+        [(item, replace(signal, sign=-1)), *rest],
+        [(item, replace(signal, sign=0)), *rest],
+        [(item, replace(signal, strength=0.75)), *rest],
+        [(replace(item, source="other"), replace(signal, item_id="other:0")), *rest],
+        [(replace(item, stand_in=True), signal), *rest],  # the words of a link, until its text is fetched
+        [*reactions, reactions[0]],
         [],
     ]
-    digests = [digest(each) for each in (signals, *others)]
+    digests = [digest(each) for each in (reactions, *others)]
     monkeypatch.setattr(encoder, "NAME", "another encoder")
-    digests.append(digest(signals))
+    digests.append(digest(reactions))
     assert len(set(digests)) == len(digests)
 
 
 def test_a_digest_is_what_it_always_was():
     """It is stored with trials and names fitted states: changing how it is made forgets all of them."""
-    assert digest([Signal("b:2", -1, 0.5), Signal("a:1", 1)]) == (
-        "0b003d8f0814d97281e55cf0d0ad9d2379338b69e2ea6b40af0ae458cd1a4889"
-    )
+    assert digest(
+        [(Item("b", "2", "joke", "b"), Signal("b:2", -1, 0.5)), (Item("a", "1", "joke", "a"), Signal("a:1", 1))]
+    ) == ("0b003d8f0814d97281e55cf0d0ad9d2379338b69e2ea6b40af0ae458cd1a4889")
 
 
 # ---- what counts
@@ -120,7 +123,7 @@ def test_only_the_latest_signals_count(monkeypatch):
     assert [item.text for item in profile.items] == new
     assert [s.item_id for s in profile.signals] == [f"made:{text}" for text in new]
     assert profile.vectors.shape == (MAX_SIGNALS, encoder.WIDTH)
-    assert profile.digest == digest([signal for _, signal in reactions[-MAX_SIGNALS:]])
+    assert profile.digest == digest(reactions[-MAX_SIGNALS:])
     assert [item.text for item in profile.liked] == [f"new {i}" for i in range(70, MAX_SIGNALS, 100)]
 
 

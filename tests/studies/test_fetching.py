@@ -10,6 +10,7 @@ import pytest
 import studies.fetching
 from collectors.captions import captions
 from collectors.item import Item, Signal
+from collectors.online import Online
 from collectors.rss import Feed
 from collectors.web import Web
 from studies import importing
@@ -88,15 +89,15 @@ def test_a_source_on_the_network_is_asked_once_and_shown_before_it_is_saved(
     <item><title>A duck</title><description>Quack &amp; co.</description><guid>1</guid></item></channel></rss>"""
     with standing_in(lambda *said: (200, {"Content-Type": "application/rss+xml"}, feed)) as service:
         with Web(public_only=False) as web:
-            monkeypatch.setitem(importing.ONLINE, "Feed (RSS or Atom)", lambda url, token: Feed(url, web=web))
+            monkeypatch.setitem(importing.ONLINE, "feed", Online("Feed", lambda url, token: Feed(url, web=web)))
             imports = importing.Imports(store, lambda: None)
-            seen = imports.look("a", "ducks", "Feed (RSS or Atom)", f" {service.url}/rss ")
+            seen = imports.look("a", "ducks", "feed", f" {service.url}/rss ")
             assert (seen.report.kept, seen.report.examples) == (1, ("A duck\n\nQuack & co.",))
             [*_, last] = imports.save("a", seen.ticket)
         assert len(service.calls) == 1
     assert last.rows == 1
-    assert [item.text for item in store.unseen(ME, ("person",), 9)] == ["A duck\n\nQuack & co."]
+    assert [item.text for item in [*store.unseen(ME, "pair"), *store.unseen(ME, "feed")]] == ["A duck\n\nQuack & co."]
     with pytest.raises(Refused, match="public address"):
-        importing.Imports(store, lambda: None).look("a", "x", "Mastodon", "127.0.0.1", "token")
+        importing.Imports(store, lambda: None).look("a", "x", "mastodon", "127.0.0.1", "token")
     with pytest.raises(Refused, match="address first"):
-        importing.Imports(store, lambda: None).look("a", "x", "Mastodon", " ", "token")
+        importing.Imports(store, lambda: None).look("a", "x", "mastodon", " ", "token")

@@ -255,22 +255,33 @@ def test_verbs_refuse_what_is_not_theirs_and_store_nothing(room: Studio) -> None
 # ---- the feed
 
 
-def test_the_sample_comes_first_then_posts_by_people_and_then_nothing(open_room: Open) -> None:
+def test_the_feed_mixes_the_sample_with_imported_posts_and_ends(open_room: Open) -> None:
+    """Half of the imported posts: the other half is what blind pairs are measured against."""
     studio = open_room(start=False)
-    add_people(studio, HUMAN_POSTS[:1])
-    texts = {item.text for item, _ in Sample()}
-    shown = card(studio)
-    assert shown.text in texts
-    assert studio.next_card("a") == shown  # a reload
-    assert studio.react("a", shown.id, "dislike").source.endswith("the sample feed")
+    add_people(studio)
+    sample, imported = {item.text for item, _ in Sample()}, {item.text for item in HUMAN_POSTS}
+    kept = {item.text for item in studio.store.unseen(ME, "pair", 99)}
+    met = []
+    while shown := studio.next_card("a"):
+        assert studio.next_card("a") == shown  # a reload
+        told = studio.react("a", shown.id, "skip").source
+        assert told.endswith("the sample feed") if shown.text in sample else told == "from your import"
+        met.append(shown.text)
+    assert len(met) == len(set(met))
+    assert set(met) == sample | (imported - kept)
+    assert 5 < len(kept) < 25
+    assert min(n for n, text in enumerate(met) if text in imported) < 60  # not only once the sample is used up
+    assert {item.text for item in studio.store.unseen(ME, "pair", 99)} == kept
+
+
+def test_where_no_post_is_left_the_feed_goes_on_with_what_the_model_writes(open_room: Open) -> None:
+    studio = open_room()
     studio.store.add(ME, [(item, Signal(item.id, 0)) for item, _ in Sample()])
-    shown = card(studio)
-    assert shown.text == HUMAN_POSTS[0].text
-    assert studio.react("a", shown.id, "skip").source == "from your import"
-    assert studio.next_card("a") is None
-    assert [(item.maker, signal.sign) for item, signal in studio.store.reactions(ME) if signal.sign] == [
-        ("project", -1)
-    ]
+    for _ in range(3):
+        until(lambda: bool(studio.store.ready(ME, "card")))
+        shown = card(studio)
+        assert studio.react("a", shown.id, "like").source == "written for you by the model"
+    assert [item.maker for item, signal in studio.store.reactions(ME) if signal.sign] == ["model"] * 3
 
 
 def test_every_fifth_card_is_written_by_the_model_where_one_is_ready(room: Studio) -> None:

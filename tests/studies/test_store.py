@@ -539,7 +539,7 @@ def test_a_generated_card_that_taught_becomes_an_item_of_a_model(store: Store, c
     assert (item.maker, item.text, item.source, item.source_id) == ("model", made.text, "palate", made.id)
     assert (shown_about_it.sign, shown_about_it.origin, shown_about_it.item_id) == (sign, "feed", item.id)
     assert store.ballots() == []
-    assert store.unseen("you", ("person", "project"), limit=9) == []
+    assert _unseen(store, "you") == []
     store.undo("a", "card")
     assert store.reactions("me") == ()
     assert store.db.rows("select count(*) as n from vote where trial_id = :id", id=trial) == [{"n": 1}]
@@ -603,6 +603,12 @@ def test_a_folder_of_the_first_version_is_brought_up_to_date_and_loses_nothing(t
 # ---- what has not been seen
 
 
+def _unseen(store: Store, rater: str = "me", **asked: Any) -> list[str]:
+    """Source ids of what nobody showed this person yet, for a pair or for the feed."""
+    both = [*store.unseen(rater, "pair", 99, **asked), *store.unseen(rater, "feed", 99, **asked)]
+    return [item.source_id for item in both]
+
+
 def test_unseen_is_neither_rated_nor_shown_to_this_person(store: Store) -> None:
     store.add("me", [like(joke("liked")), like(joke("zero"), 0)])
     items = {name: joke_in(store, name, "person") for name in ("carded", "skipped", "left", "right", "waiting", "new")}
@@ -611,58 +617,61 @@ def test_unseen_is_neither_rated_nor_shown_to_this_person(store: Store) -> None:
     shown(store, pair(store, left=_human(store, items["left"])))
     shown(store, pair(store, right=_human(store, items["right"])))
     pair(store, right=_human(store, items["waiting"]))
-    assert [item.source_id for item in store.unseen("me", ("person",), limit=99)] == ["new"]
-    also = {item.source_id for item in store.unseen("me", ("person",), limit=99, also_waiting=True)}
-    assert also == {"new", "waiting"}  # nobody has seen what waits to be shown
+    assert _unseen(store) == ["new"]
+    assert set(_unseen(store, also_waiting=True)) == {"new", "waiting"}  # nobody has seen what waits to be shown
     everything = {"liked", "zero", *items}
-    assert {item.source_id for item in store.unseen("you", ("person",), limit=99)} == everything
+    assert set(_unseen(store, "you")) == everything
 
 
 def test_a_void_pair_that_nobody_saw_frees_its_human_text(store: Store) -> None:
     waiting = pair(store, left=_human(store, joke("waiting")))
     seen = shown(store, pair(store, right=_human(store, joke("seen"))))
     pair(store, right=_human(store, joke("void from birth")), void_reason="telltale")
-    assert [item.source_id for item in store.unseen("me", ("person",), limit=9)] == ["void from birth"]
+    assert _unseen(store) == ["void from birth"]
     store.void(waiting, "superseded")
     store.db.run("update trial set void_reason = 'a hidden tab' where id = :id", id=seen)
-    assert {item.source_id for item in store.unseen("me", ("person",), limit=9)} == {"void from birth", "waiting"}
+    assert set(_unseen(store)) == {"void from birth", "waiting"}
 
 
 def test_a_human_text_whose_pair_was_taken_back_stays_seen(store: Store) -> None:
     """Its side was named: in another pair the person would know who wrote it."""
     voted(store, pair(store, left=_human(store, joke(1))), "left")
     store.undo("a", "pair")
-    assert store.unseen("me", ("person",)) == []
+    assert _unseen(store) == []
 
 
 def test_a_post_whose_card_was_taken_back_is_no_human_text_of_a_blind_pair(store: Store) -> None:
     """The feed has told where it comes from."""
     voted(store, card(store, joke_in(store, 1, "person")), "like")
     store.undo("a", "card")
-    assert store.unseen("me", ("person",)) == []
+    assert _unseen(store) == []
 
 
-def test_unseen_asks_makers_in_order_and_only_those(store: Store) -> None:
-    for n in range(12):
+def test_what_the_feed_shows_is_never_what_pairs_are_measured_against(store: Store) -> None:
+    """Each imported post is for one of the two, by its id alone; the sample is for the feed; nothing of a model is."""
+    for n in range(40):
         joke_in(store, f"{n:02} person", "person")
         joke_in(store, f"{n:02} project", "project")
         joke_in(store, f"{n:02} model", "model")
-
-    def makers(*wanted: str, limit: int) -> list[str]:
-        return [item.maker for item in store.unseen("me", wanted, limit=limit)]
-
-    assert makers("project", "person", limit=15) == ["project"] * 12 + ["person"] * 3
-    assert makers("person", limit=99) == ["person"] * 12  # a human draw is never anybody else's
-    assert makers("person", "project", limit=1) == ["person"]
-    assert makers("project", "person", limit=12) == ["project"] * 12
-    mixed = [item.source_id for item in store.unseen("me", ("person",), limit=12)]
-    assert mixed != sorted(mixed)  # not in the order of the file
-    assert mixed == [item.source_id for item in Store(store.db.folder).unseen("me", ("person",), limit=12)]
+    feed, pairs = store.unseen("me", "feed", limit=999), store.unseen("me", "pair", limit=999)
+    people = [item for item in feed if item.maker == "person"]
+    assert {item.maker for item in pairs} == {"person"}
+    assert {item.maker for item in feed} == {"person", "project"}
+    assert len(people) + len(pairs) == 40
+    assert len({*people, *pairs}) == 40
+    assert 10 < len(people) < 30
+    assert len(feed) - len(people) == 40
+    makers = [item.maker for item in feed[:20]]
+    assert 2 < makers.count("person") < 18  # mixed
+    assert store.unseen("me", "feed", limit=7) == feed[:7]
+    ids = [item.source_id for item in feed]
+    assert ids != sorted(ids)  # not in the order of the file
+    assert feed == Store(store.db.folder).unseen("me", "feed", limit=999)
 
 
 def test_unseen_leaves_longer_texts_out(store: Store) -> None:
     store.add("me", [(joke(n, text="x" * n), None) for n in (10, 11, 12)])
-    assert {len(item.text) for item in store.unseen("me", ("person",), limit=9, longest=11)} == {10, 11}
+    assert set(_unseen(store, longest=11)) == {"10", "11"}
 
 
 # ---- trouble with the disk
