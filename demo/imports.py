@@ -40,11 +40,14 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         gr.Markdown(
             "For people who hold credentials of Reddit's API (Reddit approves apps by hand; everybody else takes the "
             "data export). Upvoted, downvoted, saved and hidden posts are read, and posts of your communities. What "
-            f"you type and what Reddit grants stay in memory. Your app's redirect is this page's address with {BACK}."
+            f"you type and what Reddit grants stay in memory, unless you tick the box. Your app's redirect is this "
+            f"page's address with {BACK}."
         )
         app_id = gr.Textbox(label="Client id", elem_id="reddit-id")
         secret = gr.Textbox(label="Client secret (empty for an installed app)", type="password")
+        stay = gr.Checkbox(label="Stay signed in: keep the access in the data folder", elem_id="reddit-stay")
         with gr.Row(elem_classes="keys"):
+            sign_out = gr.Button("Forget the access", elem_id="reddit-forget")
             sign_in = gr.Button("Sign in at Reddit", elem_id="reddit-sign-in")
             look_there = gr.Button("Look", elem_id="reddit-look")
         door = gr.HTML(elem_id="reddit-door")
@@ -81,9 +84,13 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         return preview.ticket, own_words.preview(preview), *answers(True)
 
     @in_words
-    def go_to_reddit(app_id: str, secret: str, request: gr.Request) -> str:
+    def go_to_reddit(app_id: str, secret: str, stay: bool, request: gr.Request) -> str:
         here = f"{request.url.scheme}://{request.headers['host']}"
-        return own_words.door(studio.reddit.begin(session_of(studio, request), app_id, secret, here))
+        return own_words.door(studio.reddit.begin(session_of(studio, request), app_id, secret, here, stay))
+
+    def forget_reddit() -> str:
+        studio.reddit.forget()
+        return words.note("No access is kept here. Reddit lists the apps you allowed at reddit.com/prefs/apps.")
 
     @in_words
     def look_at_reddit(request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
@@ -127,7 +134,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     file.upload(look, file, [ticket, found, cancel, save], api_visibility="private")
     file.clear(look, file, [ticket, found, cancel, save], queue=False, api_visibility="private")
     ask.click(look_online, [source, address, token], [ticket, found, cancel, save], api_visibility="private")
-    sign_in.click(go_to_reddit, [app_id, secret], door, api_visibility="private")
+    sign_in.click(go_to_reddit, [app_id, secret, stay], door, api_visibility="private")
+    sign_out.click(forget_reddit, None, door, queue=False, api_visibility="private")
     look_there.click(look_at_reddit, None, [ticket, found, cancel, save], api_visibility="private")
     captions.click(fetch_captions, None, fetched, api_visibility="private", show_progress="hidden")
     archive.click(fetch_posts, dump, fetched, api_visibility="private", show_progress="hidden")

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from demo import about, compare, feed, imports, profile, results, train
 from demo.visitor import VisitorCookie, back_from_reddit
+from studies.importing import DAY
 from studies.session import CannotStart, Studio
 from studies.signing import BACK
 
@@ -21,7 +22,7 @@ ASSETS = Path(__file__).parent / "assets"
 def build(studio: Studio) -> gr.Blocks:
     """All tabs, wired to one studio."""
     page: gr.Blocks
-    with gr.Blocks(title="Palate", analytics_enabled=False) as page:
+    with gr.Blocks(title="Palate", analytics_enabled=False, delete_cache=(3600, DAY)) as page:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Feed", elem_id="tab-feed"):

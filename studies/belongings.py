@@ -21,6 +21,7 @@ import      what you imported and when;  consent: what may be sent, and the word
 rater, session, schedule, selection, chunk: how these hang together (docs/schema.md)
 
 Left out: vector (numbers that are computed from the texts). states/ holds what was fitted to you.
+An access to Reddit that you asked to keep is left out too.
 """
 
 

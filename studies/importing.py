@@ -1,6 +1,7 @@
 """Imports of a room: what is in a file is shown first, and saved after a yes, chunk by chunk."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from collectors.online import ONLINE
 from studies.store import Refused, Store, new_id
 
 SERVICES = [(online.title, name) for name, online in ONLINE.items()]  # for people, for `look`
+DAY = 86_400  # seconds that an uploaded file may wait for an answer, or a zip of one's own for its download
 MAX_WAITING = 8  # previews that nobody has answered; the oldest is dropped
 
 
@@ -120,6 +122,10 @@ class Imports:
         """Forget what was looked at, and the file that was uploaded for it."""
         drop(self._take(session, ticket)[1])
 
+    def forget(self) -> None:
+        """Drop all that was looked at and not answered for."""
+        self._waiting.clear()
+
     def under_way(self) -> bool:
         return self._one.locked()
 
@@ -136,3 +142,11 @@ def drop(path: Path) -> None:
     if "uploads" in path.parts and path.is_file():
         with suppress(OSError):
             path.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Delete what has waited longer than DAY since an earlier run."""
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_mtime < time.time() - DAY:
+                path.unlink()

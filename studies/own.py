@@ -48,12 +48,18 @@ class Point:
 
 
 class Own:
-    """`profile` gives a session's, with its latest reactions in it; `busy` says whether something else writes now."""
+    """`profile` gives a session's, with its latest reactions in it; `busy` says whether something else writes now,
+    `forget` drops what lies in memory elsewhere."""
 
     def __init__(
-        self, store: Store, worker: Worker, profile: Callable[[str], Profile], busy: Callable[[], bool]
+        self,
+        store: Store,
+        worker: Worker,
+        profile: Callable[[str], Profile],
+        busy: Callable[[], bool],
+        forget: Callable[[], None],
     ) -> None:
-        self.store, self.worker, self._profile, self._busy = store, worker, profile, busy
+        self.store, self.worker, self._profile, self._busy, self._forget = store, worker, profile, busy, forget
 
     def portrait(self, session: str) -> Portrait:
         """The person's taste as they may change it."""
@@ -121,6 +127,7 @@ class Own:
         with self.worker.resting:
             delete(self.store)
             self.worker.forget()
+            self._forget()
             self.store.add(ME, Sample())
             self.store.open_session(session, ME)
         self.worker.poke()

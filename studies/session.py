@@ -25,7 +25,7 @@ from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
 from studies.fetching import Fetching
-from studies.importing import Imports
+from studies.importing import Imports, sweep
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
@@ -162,7 +162,7 @@ class Studio:
         self.imports = Imports(store, self.worker.poke)
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
-        self.own = Own(store, self.worker, self._profile, lambda: self.imports.under_way() or self.teacher.busy())
+        self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
 
     @classmethod
     def open(
@@ -192,10 +192,18 @@ class Studio:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
+        sweep(self.folder / "uploads")
         self.worker.start()
 
     def close(self) -> None:
         self.worker.close()
+
+    def _writing(self) -> bool:
+        return self.imports.under_way() or self.teacher.busy()
+
+    def _forget(self) -> None:
+        self.imports.forget()
+        self.reddit.forget()
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
         """Import an export or a table for the person. Raises CannotStart; of a large one whole chunks are kept then.

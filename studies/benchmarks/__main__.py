@@ -1,15 +1,15 @@
-"""python -m studies.benchmarks speed|crash|adapters|tagging|profile [--json]: measure the app and its engine here."""
+"""python -m studies.benchmarks speed|crash|adapters|tagging|profile|exports [--json]: measure what is here."""
 
 import argparse
 import json
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, profile, speed, tagging
+from studies.benchmarks import adapters, arithmetic, crash, exports, profile, speed, tagging
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging", "profile"])
+    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging", "profile", "exports"])
     parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
     parser.add_argument("--model", help="as in app.py")
@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--tags", type=Path, help="folder with questions.json.gz and outputs.json, for `tagging`")
     parser.add_argument("--populations", type=Path, nargs="+", default=[], help="whom `adapters` must not judge")
     parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where its task adapter is")
+    parser.add_argument("--data", type=Path, help="folder of the synthetic exports, for `exports`")
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--fitted", type=int, default=20, help="of them, with adapters of their own")
     parser.add_argument("--seeds", type=int, default=3)
@@ -28,6 +29,12 @@ def main() -> None:
         for line in adapters.run(options.jester, options.populations, *asked):
             print(line, flush=True)
         return
+    if options.what == "exports":
+        if not options.data:
+            parser.error("exports needs --data")
+        lines = list(exports.run(options.data))
+        print("\n".join(lines))
+        raise SystemExit(not lines[-1].startswith("0 of"))
     if options.what == "tagging":
         if not options.tags:
             parser.error("tagging needs --tags")

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine.backbone import Backbone
+from studies import importing
 from studies import store as stores
 from studies.database import StoreError
 from studies.session import ME, Studio
@@ -79,6 +82,18 @@ def test_a_cancelled_import_leaves_nothing(open_room: Open, export: Callable[...
     studio.imports.cancel("a", seen.ticket)
     assert not uploaded.exists()
     assert studio.store.reactions(ME) == ()
+
+
+def test_what_was_uploaded_and_never_answered_for_is_gone_after_a_day(
+    open_room: Open, export: Callable[..., Path]
+) -> None:
+    studio = open_room(start=False)
+    uploads = studio.folder / "uploads" / "a1b2"
+    uploads.mkdir(parents=True)
+    old, new = (export(name=name).rename(uploads / name) for name in ("old.zip", "new.zip"))
+    os.utime(old, (time.time() - importing.DAY - 60,) * 2)
+    studio.start()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_an_import_that_breaks_off_keeps_whole_chunks_and_goes_on(
@@ -246,8 +261,13 @@ def test_delete_me_leaves_no_byte_of_what_was_imported(open_room: Open, export: 
     (studio.folder / "states" / ME).mkdir(parents=True, exist_ok=True)
     (studio.folder / "states" / ME / "x").write_text(SECRET)
     assert {"palate.db-wal", "x"} <= set(held(studio.folder))
+    looked_at = studio.imports.preview("a", export())
+    (studio.folder / "reddit.json").write_text("{}")
     studio.own.delete_me("a")
     assert held(studio.folder) == []
+    assert not (studio.folder / "reddit.json").exists()
+    with pytest.raises(Refused, match="not waiting"):
+        next(studio.imports.save("a", looked_at.ticket))
     assert studio.worker.profile.items == ()
     until(lambda: bool(studio.store.ready(ME, "pair")))  # the app goes on
     assert held(studio.folder) == []

@@ -1,5 +1,6 @@
-"""Signing in at Reddit from the page: bound to the session, used once, and nothing of it on disk."""
+"""Signing in at Reddit from the page: bound to the session, used once, and on disk only where that is asked for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,40 @@ def test_an_account_is_looked_into_after_its_sign_in_and_once(tmp_path: Path) ->
     assert b"secret-access" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     with pytest.raises(Refused, match="id of your app"):
         door.begin("a", " ", "", "http://127.0.0.1:7860")
+
+
+def test_an_access_that_may_stay_outlives_the_app_until_it_is_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open_session("a", ME)
+    service = Reddit(upvoted=[post(1)], downvoted=[], saved=[], hidden=[])
+    service.refresh_token = "lasting"
+    kept = tmp_path / "reddit.json"
+    with standing_in(service) as there:
+        imports = Imports(store, lambda: None)
+        door = RedditDoor(store, imports, signing(there))
+        door.finish("a", state_of(door.begin("a", "an-id", "", "http://127.0.0.1:7860", stay=True)), "code")
+        assert json.loads(kept.read_text()) == {"client_id": "an-id", "client_secret": None, "token": "lasting"}
+        assert kept.stat().st_mode & 0o777 == 0o600
+        for again in (door, RedditDoor(store, imports, signing(there))):
+            assert again.look("a").report.likes == 1
+            assert again.look("a").report.likes == 1
+        kept.write_text("{")
+        with pytest.raises(Refused, match="anew"):
+            door.look("a")
+        door.forget()
+        assert not kept.exists()
+        with pytest.raises(Refused, match="sign in at Reddit first"):
+            door.look("a")
+        door.forget()
+
+
+def test_an_access_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open_session("a", ME)
+    (tmp_path / "reddit.part").mkdir()  # where the file would be written
+    service = Reddit(upvoted=[post(1)])
+    service.refresh_token = "lasting"
+    with standing_in(service) as there:
+        door = RedditDoor(store, Imports(store, lambda: None), signing(there))
+        with pytest.raises(Refused, match="without staying"):
+            door.finish("a", state_of(door.begin("a", "an-id", "", "http://127.0.0.1:7860", stay=True)), "code")
