@@ -294,6 +294,7 @@ def test_an_export_is_looked_at_imported_changed_and_deleted(chromium, tiny_fold
         assert "reddit export" in told
         assert "<script>" in told, "shown letter by letter"
         assert "PRIVATE" not in told
+        page.screenshot(path=shot("import"), full_page=True)
         page.click("#import-cancel")
         page.wait_for_function("document.querySelector('#import-note').innerText.includes('Nothing was saved')")
         page.set_input_files("#import-file input[type=file]", export)
@@ -310,6 +311,7 @@ def test_an_export_is_looked_at_imported_changed_and_deleted(chromium, tiny_fold
         page.fill("#topic-name textarea, #topic-name input", "waterfowl")
         page.click("#topic-rename")
         page.wait_for_function("document.querySelector('#portrait').innerText.includes('waterfowl')", timeout=20_000)
+        page.screenshot(path=shot("taste"), full_page=True)
         assert page.title() == "Palate"
         page.click("#delete-me")
         page.fill("#delete-sure textarea, #delete-sure input", "DELETE")
