@@ -227,3 +227,120 @@ create index edit_by_rater on edit (rater)
 @migrations()
 def m005_imports_vectors_edits(db: Database) -> None:
     _run(db, FIFTH)
+
+
+# Studies. A trial of one judges, whatever its kind; only cards outside of studies teach. `purpose` says what a trial of
+# a study is for, `repeats` which earlier one it shows again. A vote holds how long the texts were in view (in
+# milliseconds) and whether the page was hidden meanwhile. SQLite changes no check in place: two tables are made anew.
+_TRIAL = """
+create table trial_new (
+    id text primary key,
+    rater text not null references rater (id),
+    kind text not null check (kind in ('pair', 'card', 'mark')),
+    role text not null check (role in ('judge', 'teach')),
+    left_id text not null references candidate (id),
+    right_id text references candidate (id),
+    schedule text references schedule (id),
+    position integer,
+    attempt integer not null,
+    ask text not null,
+    profile_digest text not null,
+    summary text references summary (id),
+    engine text not null,
+    void_reason text,
+    made_at text not null,
+    session text references session (id),
+    shown_at text,
+    study text references study (id),
+    purpose text not null default 'main' check (purpose in ('main', 'practice', 'repeat', 'same', 'salad')),
+    repeats text references trial (id),
+    check ((kind = 'pair') = (right_id is not null)),
+    check (role = 'judge' or kind = 'card'),
+    check (study is null or role = 'judge'),
+    check (study is not null or (role = 'judge') = (kind = 'pair'))
+);
+insert into trial_new (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask, profile_digest,
+    summary, engine, void_reason, made_at, session, shown_at)
+select id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask, profile_digest, summary, engine,
+    void_reason, made_at, session, shown_at from trial;
+drop table trial;
+alter table trial_new rename to trial;
+create index trial_by_rater on trial (rater, kind, shown_at);
+create index trial_by_session on trial (session, kind, shown_at);
+create index trial_by_left on trial (left_id);
+create index trial_by_right on trial (right_id);
+create unique index trial_of_study on trial (study, rater, position, attempt) where study is not null;
+create table vote_new (
+    number integer primary key,
+    trial_id text not null unique references trial (id),
+    choice text not null check (choice in ('left', 'right', 'both', 'neither', 'like', 'dislike', 'skip', 'funny',
+        'not_funny', '1', '2', '3', '4', '5')),
+    at text not null,
+    viewed_ms integer,
+    hidden integer not null default 0 check (hidden in (0, 1))
+);
+insert into vote_new (number, trial_id, choice, at) select number, trial_id, choice, at from vote;
+drop table vote;
+alter table vote_new rename to vote
+"""
+SIXTH = """
+create table study (
+    id text primary key,
+    title text not null,
+    settings text not null,
+    opened_at text not null
+);
+create table participant (
+    rater text primary key references rater (id),
+    study text not null references study (id),
+    slot integer not null,
+    platform_person text not null,
+    platform_session text not null,
+    resume_code text not null unique,
+    joined_at text not null,
+    left_at text,
+    ended_at text,
+    completion text
+);
+create unique index participant_of_slot on participant (study, slot) where left_at is null;
+create unique index participant_of_submission on participant (study, platform_session) where platform_session <> '';
+create table answer (
+    rater text not null references participant (rater),
+    question text not null,
+    value text not null,
+    at text not null,
+    primary key (rater, question)
+);
+create table event (
+    number integer primary key,
+    study text not null references study (id),
+    rater text,
+    kind text not null,
+    told text not null,
+    at text not null
+);
+create table pool (
+    study text not null references study (id),
+    profile text not null,
+    arm text not null,
+    topic text not null,
+    attempt integer not null,
+    candidate_id text not null references candidate (id),
+    primary key (study, profile, arm, topic, attempt)
+)
+"""
+
+
+@migrations(transactional=False)
+def m006_studies(db: Database) -> None:
+    if "study" in db.table_names():  # done, and stopped before that was noted
+        return
+    db.execute("pragma foreign_keys = off")  # which SQLite heeds outside of a transaction only
+    try:
+        with db.atomic():
+            _run(db, SIXTH)
+            _run(db, _TRIAL)
+            if broken := list(db.query("pragma foreign_key_check")):
+                raise ValueError(f"{len(broken)} rows refer to nothing")
+    finally:
+        db.execute("pragma foreign_keys = on")

@@ -17,8 +17,8 @@ from engine.methods.summary import Summary
 from engine.profile import Profile
 from engine.summary import whole_sentences
 from studies.leaks import void_reason
-from studies.schedule import Slot, ask_seed, schedule_id, slot
-from studies.store import HUMAN, MAX_HUMAN, Candidate, Store, Trial, new_id
+from studies.schedule import HUMAN, Slot, ask_seed, schedule_id, slot
+from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
 
 FLOOR = tuple(arm for arm, method in ARMS.items() if method.name == "none")  # without it a win says nothing
 # Six ways to begin with: of twenty, each would be met too rarely in an evening to say anything.

@@ -25,13 +25,33 @@ WINNERS = {"left": Winner.X, "right": Winner.Y, "both": Winner.Draw, "neither": 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One counted pair vote, as the ratings see it. The marks are sides, "left" or "right"."""
+    """One counted pair vote, as the ratings see it. The marks are sides, "left" or "right".
+
+    `trial` names it; `repeats` names the trial whose texts it showed again with the sides swapped, "" for none.
+    """
 
     rater: str
     left: str
     right: str
     choice: Choice
     sounds_ai: frozenset[str] = frozenset()
+    trial: str = ""
+    left_text: str = ""
+    right_text: str = ""
+    repeats: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One counted verdict on a single text: of the feed (like, dislike), or of judging (funny, not_funny, 1 to 5)."""
+
+    rater: str
+    arm: str
+    choice: str
+    sounds_ai: bool = False
+    trial: str = ""
+    text: str = ""
+    repeats: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ somebody who stops early has still seen the arms about equally often.
 """
 
 import hashlib
+import json
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 # Neutral and the same for everybody: a topic taken from the profile would personalise the floor as well.
 TOPICS = (
@@ -19,6 +22,10 @@ TOPICS = (
     "a school reunion", "self-checkout machines", "sleeping badly", "a visit to the museum", "smart homes",
     "a diet", "wedding speeches", "the bus", "homework", "pigeons", "a lost sock", "group chats", "the moon",
 )  # fmt: skip
+
+HUMAN, SALAD = "human", "salad"  # arms of posts by people, and of such posts with their words shuffled
+Kind = Literal["pair", "card", "mark"]
+Purpose = Literal["main", "repeat", "same", "salad"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,107 @@ def slot(seed: int, arms: Sequence[str], position: int) -> Slot:
     topics = list(TOPICS)
     _random(seed, *arms, f"topics {cycle}").shuffle(topics)  # other arms, other topics: no text comes twice
     return Slot(left, right, topics[turn])
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Who meets whom in a study, the same for all its raters: with a slot number it gives everything one of them sees.
+
+    A block of pairs is all ordered pairs of `arms`, A (A - 1); of single texts (card, mark) every arm once. At least
+    one in `repeat_every` is shown again later, a pair with its sides swapped; `same` pairs hold one text twice, `salad`
+    trials a post by a person whose words are shuffled, beside that post or alone.
+    """
+
+    seed: int
+    arms: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ("pair",)
+    blocks: int = 1
+    repeat_every: int = 10
+    same: int = 1
+    salad: int = 1
+    interleaved: bool = False
+    topics: tuple[str, ...] = TOPICS
+
+    @property
+    def id(self) -> str:
+        return _digest(self.seed, json.dumps(asdict(self) | {"arms": sorted(self.arms)}, sort_keys=True))[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One trial of a design. `right` is "" for a single text; `of` is the position that a repeat shows again."""
+
+    kind: Kind
+    left: str
+    right: str
+    topic: str
+    purpose: Purpose = "main"
+    of: int = -1
+
+
+def steps(design: Design, slot: int) -> list[Step]:
+    """All trials of the rater in `slot` (0, 1, ...), in their order: pure, the same on any machine."""
+    parts = [_part(design, kind, slot) for kind in design.kinds]
+    if design.interleaved:
+        order = sorted((((i + 0.5) / len(part), k, i) for k, part in enumerate(parts) for i in range(len(part))))
+        flat = [(k, i) for _, k, i in order]
+    else:
+        flat = [(k, i) for k, part in enumerate(parts) for i in range(len(part))]
+    place = {key: position for position, key in enumerate(flat)}
+    topics = list(design.topics)
+    _random(design.seed, *sorted(design.arms), "topics").shuffle(topics)
+    found: list[Step] = []
+    for position, (k, i) in enumerate(flat):
+        left, right, purpose, of = parts[k][i]
+        # a cyclic Latin square: over as many slots as there are topics, each position meets each topic once
+        topic = topics[(position + slot) % len(topics)]
+        if of >= 0:
+            topic = found[place[k, of]].topic
+        found.append(Step(design.kinds[k], left, right, topic, purpose, place[k, of] if of >= 0 else -1))
+    return found
+
+
+def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose, int]]:
+    """(left, right, purpose, of) of one kind; `of` counts within the part."""
+    arms = sorted(design.arms)
+    rng = _random(design.seed, *arms, f"{kind} slot {slot}")
+    main: list[tuple[str, str]] = []
+    for block in range(design.blocks):
+        if kind == "pair":
+            main += _block(rng, arms)
+        else:
+            # rows of a Williams square: over its rows each arm stands in each place, and follows each other, alike
+            main += [(arm, "") for arm in _williams(design.seed, arms, slot * design.blocks + block)]
+    part: list[tuple[str, str, Purpose, int]] = [(left, right, "main", -1) for left, right in main]
+    for purpose, count in (("same", design.same if kind == "pair" else 0), ("salad", design.salad)):
+        for _ in range(count):
+            arm, first = arms[rng.randrange(len(arms))], rng.random() < 0.5
+            if purpose == "same":
+                sides = (arm, arm)
+            elif kind == "pair":
+                sides = (HUMAN, SALAD) if first else (SALAD, HUMAN)
+            else:
+                sides = (SALAD, "")
+            part.insert(rng.randrange(len(part) // 3, len(part) + 1), (*sides, purpose, -1))  # type: ignore[arg-type]
+    plain = [i for i, (_, _, purpose, _) in enumerate(part) if purpose == "main"]
+    wanted = math.ceil(len(plain) / design.repeat_every)
+    half = plain[: max(wanted, len(plain) // 2)]
+    for of in rng.sample(half, wanted):  # of the first half, again in the last third: nothing before it moves
+        left, right, _, _ = part[of]
+        again: tuple[str, str] = (right, left) if kind == "pair" else (left, right)
+        part.insert(rng.randrange(max(half[-1] + 1, 2 * len(part) // 3), len(part) + 1), (*again, "repeat", of))
+    return part
+
+
+def _williams(seed: int, arms: Sequence[str], row: int) -> list[str]:
+    """A row of a Williams design (Aust. J. Sci. Res. 2, 1949): one square for an even number of arms, two for odd."""
+    names = list(arms)
+    _random(seed, *arms, "williams").shuffle(names)
+    n = len(names)
+    zigzag = [0] + [(i + 1) // 2 if i % 2 else n - i // 2 for i in range(1, n)]
+    turn, mirrored = row % n, n % 2 and (row // n) % 2
+    order = [(place + turn) % n for place in zigzag]
+    return [names[i] for i in (reversed(order) if mirrored else order)]
 
 
 def schedule_id(seed: int, arms: Sequence[str]) -> str:

@@ -29,8 +29,9 @@ from studies.importing import Imports, sweep
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
 from studies.ratings import Rate, Standing, rates, standings
+from studies.schedule import HUMAN
 from studies.signing import RedditDoor
-from studies.store import HUMAN, LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.teaching import Fitting, Teacher
 from studies.worker import Worker
 

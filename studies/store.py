@@ -25,7 +25,7 @@ from studies.vectors import Vectors
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 LOCAL = "local"  # who writes a summary where nobody else was asked
-HUMAN, SHOWN = "human", "item"  # arms of texts that no method wrote: a post by a person in a pair, a card of the feed
+SHOWN = "item"  # the arm of a card of the feed, that no method wrote; HUMAN is a post by a person in a pair
 CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
 Purpose = Literal["pair", "feed"]  # what an unseen text is wanted for
 FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))

@@ -6,7 +6,7 @@ import re
 from engine.learning import learns
 from engine.methods import ARMS, METHODS
 from studies.pairs import OPENING, title
-from studies.store import HUMAN
+from studies.schedule import HUMAN
 
 # Method names are everyday words, so they count where they stand as a whole value or with the hash of an arm, and
 # "none", which is in every style sheet, only with the hash; titles and arms count anywhere.

@@ -30,8 +30,8 @@ from engine.methods.summary import Summary
 from engine.profile import Profile, build
 from studies import pairs
 from studies.pairs import MAX_ATTEMPTS, Person, lacking, make_card, make_pairs, tidy, title
-from studies.schedule import ask_seed, schedule_id, slot
-from studies.store import HUMAN, MAX_HUMAN, Row, Store
+from studies.schedule import HUMAN, ask_seed, schedule_id, slot
+from studies.store import MAX_HUMAN, Row, Store
 from tests.names import BEGINNING, TAUGHT
 
 WORDS = re.findall(

@@ -1,10 +1,13 @@
 """The schedule: balanced by construction, and the same wherever and whenever it is asked."""
 
+import hashlib
+import math
 import os
 import subprocess
 import sys
 from collections import Counter
-from itertools import permutations
+from dataclasses import replace
+from itertools import groupby, pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import studies.schedule
-from studies.schedule import TOPICS, Slot, ask_seed, schedule_id, slot
+from studies.schedule import HUMAN, SALAD, TOPICS, Design, Slot, ask_seed, schedule_id, slot, steps
 
 ROOT = Path(studies.schedule.__file__).parents[1]
 ARMS = ["none-1", "history-2", "retrieval-3", "summary-4", "human", "lora-5", "e2p-6", "cope-7"]
@@ -136,3 +139,72 @@ def test_ask_seeds_do_not_collide() -> None:
 def test_fewer_than_two_arms_are_no_comparison(arms: list[str]) -> None:
     with pytest.raises(ValueError, match="at least two arms"):
         slot(0, arms, 0)
+
+
+# ---- studies
+
+FIVE = ("e2p", "history", "human", "none", "summary")
+
+
+@pytest.mark.parametrize("arms", [FIVE, FIVE[:2], FIVE[:4]])
+@pytest.mark.parametrize("slot", [0, 1, 17])
+def test_a_slot_of_pairs_is_whole_blocks_and_a_tenth_of_it_again_with_sides_swapped(arms, slot):
+    design = Design(3, arms, blocks=3, same=1, salad=2)
+    found = steps(design, slot)
+    main = [step for step in found if step.purpose == "main"]
+    assert Counter((step.left, step.right) for step in main) == dict.fromkeys(permutations(arms, 2), 3)
+    again = [(n, step) for n, step in enumerate(found) if step.purpose == "repeat"]
+    assert len(again) == math.ceil(len(main) / 10)
+    for n, step in again:
+        first = found[step.of]
+        assert (first.purpose, first.left, first.right, first.topic) == ("main", step.right, step.left, step.topic)
+        assert step.of < n
+    assert len({step.of for _, step in again}) == len(again)
+    assert [step.left == step.right for step in found if step.purpose == "same"] == [True]
+    assert [{step.left, step.right} for step in found if step.purpose == "salad"] == [{HUMAN, SALAD}] * 2
+    assert len(found) == len(main) + len(again) + 3
+
+
+def test_a_repeat_comes_long_after_its_first_time():
+    lags = [n - s.of for slot in range(50) for n, s in enumerate(steps(Design(1, FIVE), slot)) if s.of >= 0]
+    assert min(lags) >= 3
+    assert sum(lags) / len(lags) > 8
+
+
+def test_over_the_slots_each_position_meets_each_topic_once():
+    design = Design(1, FIVE[:3], same=0, salad=0, topics=tuple("abcdefg"))
+    rows = [[step.topic for step in steps(design, slot) if step.purpose == "main"] for slot in range(7)]
+    place = [[n for n, step in enumerate(steps(design, slot)) if step.purpose == "main"] for slot in range(7)]
+    met = Counter((n, topic) for row, at in zip(rows, place, strict=True) for topic, n in zip(row, at, strict=True))
+    assert max(met.values()) == 1
+
+
+@pytest.mark.parametrize("arms", [FIVE, FIVE[:4]])
+def test_single_texts_are_balanced_over_places_and_over_what_came_before(arms):
+    design = Design(2, arms, kinds=("card",), same=0, salad=0, repeat_every=1000)
+    rows = [[step.left for step in steps(design, slot) if step.purpose == "main"] for slot in range(2 * len(arms))]
+    assert all(sorted(row) == sorted(arms) for row in rows)
+    places = Counter((n, arm) for row in rows for n, arm in enumerate(row))
+    before = Counter(pair for row in rows for pair in pairwise(row))
+    assert set(places.values()) == {2}
+    assert len(set(before.values())) == 1
+    assert len(before) == len(arms) * (len(arms) - 1)
+
+
+def test_kinds_follow_each_other_or_interleave_and_repeats_stay_with_theirs():
+    one = Design(5, FIVE, kinds=("pair", "card", "mark"), blocks=2)
+    assert [kind for kind, _ in groupby(step.kind for step in steps(one, 4))] == ["pair", "card", "mark"]
+    mixed = steps(replace(one, interleaved=True), 4)
+    assert Counter(step.kind for step in mixed) == Counter(step.kind for step in steps(one, 4))
+    assert len(list(groupby(step.kind for step in mixed))) > 20
+    for step in mixed:
+        assert step.of < 0 or (mixed[step.of].kind, mixed[step.of].topic) == (step.kind, step.topic)
+
+
+def test_a_design_is_the_same_on_any_machine_and_its_name_hangs_on_everything_in_it():
+    one = Design(7, FIVE)
+    assert steps(one, 2) == steps(Design(7, FIVE[::-1]), 2)  # as a set of arms
+    assert steps(one, 2) != steps(one, 3)
+    assert hashlib.sha256(repr(steps(one, 2)).encode()).hexdigest()[:16] == "829430936b50432e"
+    others = [replace(one, seed=8), replace(one, blocks=2), replace(one, kinds=("card",)), replace(one, topics=("a",))]
+    assert len({design.id for design in [one, *others]}) == 5

@@ -21,7 +21,7 @@ from engine.summary import MIN_LIKES
 from studies import pairs, ratings
 from studies.pairs import OPENING, title
 from studies.ratings import rates, standings
-from studies.schedule import TOPICS
+from studies.schedule import HUMAN, TOPICS
 from studies.session import (
     GENERATED_EVERY,
     MAX_DRAFTS,
@@ -33,7 +33,7 @@ from studies.session import (
     NotReady,
     Studio,
 )
-from studies.store import HUMAN, SHOWN, Refused, Row, Store
+from studies.store import SHOWN, Refused, Row, Store
 from studies.worker import FRUITLESS, READY_PAIRS, SUMMARY_EVERY, Worker
 from tests.names import BEGINNING, TAUGHT
 from tests.studies.test_pairs import Talker, one_thread  # noqa: F401 - a fixture for every test here

@@ -26,13 +26,15 @@ from collectors.item import CollectError, Item, Signal
 from engine.methods.base import Ask
 from studies.database import FILE, StoreError
 from studies.migrations import migrations
-from studies.store import CHOICES, HUMAN, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.schedule import HUMAN
+from studies.store import CHOICES, LOCAL, SHOWN, Candidate, Refused, Store, Trial, new_id
 
 ROOT = Path(studies.store.__file__).parents[1]
 TABLES = (
     *("rater", "session", "item", "signal", "summary", "consent"),
     *("schedule", "candidate", "trial", "vote", "undo", "flag", "selection", "remark"),
     *("chunk", "import", "vector", "edit"),
+    *("study", "participant", "answer", "event", "pool"),
 )
 SECRET = ("arm", "evidence", "tokens", "seconds", "ask", "schedule", "engine", "summary")
 
@@ -757,6 +759,45 @@ def test_migrations_apply_once_and_make_every_table(store: Store, tmp_path: Path
     Store(tmp_path)
     assert (schema(), dump(store)) == before
     assert set(store.db._db.table_names()) == {*TABLES, "_sqlite_migrations"}
+
+
+def test_a_folder_from_before_studies_keeps_every_trial_and_vote(tmp_path: Path) -> None:
+    """Their tables are written anew, because a check cannot be changed in place."""
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        migrations.apply(sqlite_utils.Database(connection), stop_before="m006_studies")
+        connection.executescript("""
+            insert into rater values ('me', '');
+            insert into session values ('a', 'me', '');
+            insert into candidate values ('l', 'one', null, 'Left.', '[]', 1, 0.5, 'stop', '', ''),
+                ('r', 'two', null, 'Right.', '[]', 1, 0.5, 'stop', '', '');
+            insert into trial values ('t', 'me', 'pair', 'judge', 'l', 'r', null, 3, 0, '{}', 'd', null, 'e', null, '',
+                'a', '2026-01-01');
+            insert into vote values (7, 't', 'left', '2026-01-02');
+            insert into undo values ('t', '2026-01-03');
+            insert into flag values ('t', 'left', 'sounds_ai', '2026-01-02');
+        """)
+    store = Store(tmp_path)
+    [trial] = store.db.rows("select * from trial")
+    assert (trial["id"], trial["position"], trial["shown_at"], trial["purpose"]) == ("t", 3, "2026-01-01", "main")
+    assert (trial["study"], trial["repeats"]) == (None, None)
+    assert store.db.rows("select number, choice, viewed_ms, hidden from vote") == [
+        {"number": 7, "choice": "left", "viewed_ms": None, "hidden": 0}
+    ]
+    assert [len(store.db.rows(f"select * from {table}")) for table in ("undo", "flag")] == [1, 1]
+    assert store.db.rows("pragma foreign_keys") == [{"foreign_keys": 1}]
+    with pytest.raises(sqlite3.IntegrityError):
+        store.db.run("delete from trial")  # the vote still refers to it
+    store.db.run("delete from _sqlite_migrations where name = 'm006_studies'")
+    assert Store(tmp_path).db.rows("select count(*) as n from vote") == [{"n": 1}]  # stopped before that was noted
+
+
+def test_only_cards_outside_of_studies_teach(store: Store) -> None:
+    store.db.run("insert into study values ('s', 'A study', '{}', '')")
+    trial = card(store)
+    for change in ("study = 's'", "role = 'judge'", "kind = 'mark'"):
+        with pytest.raises(sqlite3.IntegrityError):
+            store.db.run(f"update trial set {change} where id = :id", id=trial)
+    store.db.run("update trial set study = 's', role = 'judge', position = 0 where id = :id", id=trial)
 
 
 def test_two_starts_on_a_new_folder_meet_without_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
