@@ -326,6 +326,7 @@ create table pool (
     topic text not null,
     attempt integer not null,
     candidate_id text not null references candidate (id),
+    engine text not null,
     primary key (study, profile, arm, topic, attempt)
 )
 """

@@ -105,7 +105,7 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     humans = _humans(store, profile)
     slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
     asks = {p: Ask(payload=slots[p].topic, seed=ask_seed(schedule, p, attempts[p])) for p in slots}
-    texts = _write(store, lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
+    texts = write_texts(store, lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
     shown = 0
     for position in slots:
         drawn = asks[position].seed % max(1, len(humans))  # another attempt, another post
@@ -113,7 +113,7 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
             humans.pop(drawn) if arm == HUMAN else texts[position, arm]
             for arm in (slots[position].left, slots[position].right)
         ]
-        reason = _void_reason(sides[0], sides[1], asks[position], profile)
+        reason = void_reason_of(sides[0], sides[1], asks[position], profile)
         trial = Trial(
             id=new_id(),
             rater=profile.user,
@@ -149,8 +149,8 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     feed = ("feed", profile.digest)  # other likes, other topics: a restart does not write the same cards again
     topic = slot(person.seed, feed, turn).topic
     ask = Ask(payload=topic, seed=ask_seed(schedule_id(person.seed, feed), turn, 0))
-    candidate = _write(store, lm, profile, {0: (Slot(arm, arm, topic), ask)})[0, arm]
-    reason = _void_reason(candidate, None, ask, profile)
+    candidate = write_texts(store, lm, profile, {0: (Slot(arm, arm, topic), ask)})[0, arm]
+    reason = void_reason_of(candidate, None, ask, profile)
     store.write(
         Trial(
             id=new_id(),
@@ -193,7 +193,7 @@ def _next_slots(
     return slots, attempts
 
 
-def _write(
+def write_texts(
     store: Store, lm: Backbone, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]
 ) -> dict[tuple[int, str], Candidate]:
     """Decode both sides of every wanted slot in one batch; keys are (position, arm)."""
@@ -232,7 +232,7 @@ def tidy(generation: Generation) -> str:
     return text
 
 
-def _void_reason(left: Candidate, right: Candidate | None, ask: Ask, profile: Profile) -> str | None:
+def void_reason_of(left: Candidate, right: Candidate | None, ask: Ask, profile: Profile) -> str | None:
     for side in (left, right):
         if side and side.finish == "budget" and not side.text.endswith(tuple(".!?\u2026\"'\u201d\u2019)")):
             return "truncated"

@@ -25,7 +25,7 @@ TOPICS = (
 
 HUMAN, SALAD = "human", "salad"  # arms of posts by people, and of such posts with their words shuffled
 Kind = Literal["pair", "card", "mark"]
-Purpose = Literal["main", "repeat", "same", "salad"]
+Purpose = Literal["main", "practice", "repeat", "same", "salad"]
 
 
 @dataclass(frozen=True, slots=True)

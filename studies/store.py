@@ -21,13 +21,18 @@ from engine.profile import Edit
 from studies.database import Database, Row
 from studies.ratings import Ballot
 from studies.reactions import Reactions, as_item
+from studies.schedule import Kind, Purpose
 from studies.vectors import Vectors
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 LOCAL = "local"  # who writes a summary where nobody else was asked
 SHOWN = "item"  # the arm of a card of the feed, that no method wrote; HUMAN is a post by a person in a pair
-CHOICES = {"pair": ("left", "right", "both", "neither", "skip"), "card": ("like", "dislike", "skip")}
-Purpose = Literal["pair", "feed"]  # what an unseen text is wanted for
+CHOICES = {
+    "pair": ("left", "right", "both", "neither", "skip"),
+    "card": ("like", "dislike", "skip"),
+    "mark": ("funny", "not_funny", "1", "2", "3", "4", "5", "skip"),
+}
+Use = Literal["pair", "feed"]  # what an unseen text is wanted for
 FLAGS = tuple((side, kind) for side in ("left", "right") for kind in ("sounds_ai", "offensive"))
 MAX_HUMAN = 400  # characters: longer posts would stand out beside what the models write
 CHUNK = 5_000  # rows of an import in one transaction
@@ -54,11 +59,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is about to be shown, written down before it is. A pair is judged and counted, a card teaches."""
+    """What is about to be shown, written down before it is. A pair is judged and counted, a card teaches; in a study
+    all judge. `repeats` is the trial that it shows again."""
 
     id: str
     rater: str
-    kind: Literal["pair", "card"]
+    kind: Kind
     left: Candidate
     right: Candidate | None
     ask: Ask
@@ -69,10 +75,13 @@ class Trial:
     position: int | None = None
     attempt: int = 0
     void_reason: str | None = None
+    study: str | None = None
+    purpose: Purpose = "main"
+    repeats: str | None = None
 
     @property
     def role(self) -> Literal["judge", "teach"]:
-        return "judge" if self.kind == "pair" else "teach"
+        return "judge" if self.study or self.kind == "pair" else "teach"
 
 
 def new_id() -> str:
@@ -342,9 +351,9 @@ class Store:
                     )
             self.db.run(
                 """insert into trial (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
-                profile_digest, summary, engine, void_reason, made_at)
+                profile_digest, summary, engine, void_reason, study, purpose, repeats, made_at)
                 values (:id, :rater, :kind, :role, :left_id, :right_id, :schedule, :position, :attempt, :ask,
-                :profile_digest, :summary, :engine, :void_reason, :at)""",
+                :profile_digest, :summary, :engine, :void_reason, :study, :purpose, :repeats, :at)""",
                 id=trial.id,
                 rater=trial.rater,
                 kind=trial.kind,
@@ -359,6 +368,9 @@ class Store:
                 summary=trial.summary,
                 engine=trial.engine,
                 void_reason=trial.void_reason,
+                study=trial.study,
+                purpose=trial.purpose,
+                repeats=trial.repeats,
                 at=now(),
             )
 
@@ -427,6 +439,11 @@ class Store:
         )
         return rows[0] if rows else None
 
+    def seen(self, trial: str, session: str) -> Row | None:
+        """A trial that lies on this session's table."""
+        rows = self.db.rows(f"{_SEEN} where t.id = :trial and t.session = :session", trial=trial, session=session)
+        return rows[0] if rows else None
+
     def show(self, trial: str, session: str) -> Row | None:
         """Hand a waiting trial to a session, in one statement: of two who ask, one gets it."""
         won = self.db.rows(
@@ -439,7 +456,7 @@ class Store:
         return self.db.rows(f"{_SEEN} where t.id = :trial", trial=trial)[0] if won else None
 
     def unseen(
-        self, rater: str, purpose: Purpose, limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
+        self, rater: str, use: Use, limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
     ) -> list[Item]:
         """Texts this person has neither rated nor been shown, in a fixed shuffle: half of the posts by people that were
         imported for the "pair"s, the other half and the sample for the "feed". That takes the posts a person will
@@ -448,11 +465,11 @@ class Store:
         Those in trials that wait to be shown are left out as well, unless `also_waiting`.
         """
         found: list[Row] = []
-        for maker in ("person",) if purpose == "pair" else ("person", "project"):
+        for maker in ("person",) if use == "pair" else ("person", "project"):
             found += self.db.rows(
                 """select i.* from item i where i.maker = :maker and length(i.text) <= :longest
                 and i.text <> '' and i.stand_in = 0
-                and (i.maker = 'project' or (substr(i.shuffle, -1) < '8') = (:purpose = 'feed'))
+                and (i.maker = 'project' or (substr(i.shuffle, -1) < '8') = (:use = 'feed'))
                 and not exists (select 1 from signal s where s.item_id = i.id and s.rater = :rater)
                 and not exists (
                     select 1 from candidate c
@@ -462,7 +479,7 @@ class Store:
                 order by i.shuffle limit :limit""",
                 rater=rater,
                 maker=maker,
-                purpose=purpose,
+                use=use,
                 limit=limit,
                 longest=longest,
                 also_waiting=also_waiting,
@@ -479,8 +496,12 @@ class Store:
         flags: Sequence[tuple[str, str]] = (),
         *,
         kinds: Sequence[str] = ("pair", "card"),
+        viewed_ms: int | None = None,
+        hidden: bool = False,
     ) -> Row:
         """Store a vote with its marks on a trial of one of `kinds`; returns it with its arms, which may be named now.
+
+        `viewed_ms` is how long the page says that the texts were in view, `hidden` whether it was hidden meanwhile.
 
         One statement decides: the trial must be this session's, shown, not void and not voted on. Anything
         else raises Refused and stores nothing.
@@ -488,18 +509,21 @@ class Store:
         if any(flag not in FLAGS for flag in flags):
             raise Refused("that mark is not known: use left or right with sounds_ai or offensive")
         with self.db.atomic():
-            fitting = [kind for kind in kinds if choice in CHOICES[kind]]
+            fitting = {f"kind{n}": kind for n, kind in enumerate(kinds) if choice in CHOICES[kind]}
+            names = ", ".join(f":{name}" for name in fitting) or "''"
             won = self.db.rows(
-                """insert into vote (trial_id, choice, at)
-                select t.id, :choice, :at from trial t where t.id = :trial and t.session = :session
-                and t.kind in (:kind, :other) and t.shown_at is not null and t.void_reason is null
+                f"""insert into vote (trial_id, choice, at, viewed_ms, hidden)
+                select t.id, :choice, :at, :viewed, :hidden from trial t
+                where t.id = :trial and t.session = :session and t.kind in ({names})
+                and t.shown_at is not null and t.void_reason is null
                 on conflict (trial_id) do nothing returning trial_id""",
                 trial=trial,
                 session=session,
                 choice=choice,
                 at=now(),
-                kind=fitting[0] if fitting else "",
-                other=fitting[-1] if fitting else "",
+                viewed=viewed_ms,
+                hidden=int(hidden),
+                **fitting,
             )
             if not won:
                 raise Refused(self._why_refused(session, trial, choice, kinds))
@@ -514,7 +538,8 @@ class Store:
     def _keep_generated(self, trial: str) -> None:
         """A generated text that taught becomes an item by a model, so that the profile can hold it."""
         rows = self.db.rows(
-            "select c.* from trial t join candidate c on c.id = t.left_id where t.id = :id and c.item_id is null",
+            """select c.* from trial t join candidate c on c.id = t.left_id
+            where t.id = :id and t.role = 'teach' and c.item_id is null""",
             id=trial,
         )
         for row in rows:
@@ -563,12 +588,12 @@ class Store:
         return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=won[0]["trial_id"])[0]
 
     def ballots(self) -> list[Ballot]:
-        """Every vote that counts: on a pair, not void, not withdrawn."""
+        """Every vote outside of studies that counts: on a pair, not void, not withdrawn."""
         rows = self.db.rows(
             """select t.id, t.rater, l.arm as left_arm, r.arm as right_arm, v.choice
             from vote v join trial t on t.id = v.trial_id
             join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
-            where t.role = 'judge' and t.void_reason is null
+            where t.role = 'judge' and t.study is null and t.void_reason is null
             and not exists (select 1 from undo u where u.trial_id = t.id) order by v.number"""
         )
         marks: dict[str, set[str]] = {}
@@ -590,7 +615,7 @@ class Store:
 _SEEN = """select t.id, t.kind, l.text as left_text, r.text as right_text, i.community, i.source
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
-_REVEALED = """select t.id, t.kind, t.ask, l.text as left_text, r.text as right_text, l.item_id,
+_REVEALED = """select t.id, t.kind, t.study, t.shown_at, t.ask, l.text as left_text, r.text as right_text, l.item_id,
 l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
 r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""

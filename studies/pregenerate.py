@@ -1,0 +1,91 @@
+"""Fills the pool of a study, model by model: one in memory at a time. Broken off, it goes on where it was."""
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+
+from engine.backbone import Backbone
+from engine.learning import missing
+from engine.methods import ARMS
+from engine.methods.base import Ask
+from engine.plan import Quantize
+from engine.profile import Profile
+from engine.summary import MIN_LIKES, summarize
+from studies.pairs import void_reason_of, write_texts
+from studies.register import Register
+from studies.schedule import HUMAN, Slot, ask_seed
+from studies.store import Store, new_id
+from studies.studyfile import MODEL, Study, StudyError
+
+AT_ONCE = 8  # texts of one decode
+TRIES = 4  # that may not be shown, until a place stays empty
+
+
+def fill(
+    store: Store, study: Study, people: dict[str, Profile], texts: int = 1, quantize: Quantize = "auto"
+) -> Iterator[str]:
+    """Write `texts` of every arm about every topic for each of `people` (or for nobody); yields lines of progress.
+
+    Raises StudyError for an arm that cannot run.
+    """
+    register = Register(store.db)
+    register.open_study(study.design.id, study.title, study.settings)
+    ways = [arm for arm in study.design.arms if arm != HUMAN]
+    of_model: dict[str, list[str]] = {}
+    for arm in ways:
+        of_model.setdefault(arm.partition(MODEL)[2], []).append(arm)
+    for model, arms in of_model.items():
+        lacks = {
+            name: [
+                (arm, topic, n)
+                for arm in arms
+                for topic in study.design.topics
+                for n in range(texts)
+                if (arm, topic, n) not in register.pooled(study.design.id, name)
+            ]
+            for name in people or {"": Profile("")}
+        }
+        if not any(lacks.values()):
+            continue
+        yield f"loading {model or 'the default model'}"
+        lm = Backbone.load(model or None, quantize)
+        for name, places in lacks.items():
+            yield from _fill_for(store, study, lm, people.get(name, Profile("")), name, places)
+        del lm
+        gc.collect()
+    yield "the pool is full"
+
+
+def _fill_for(
+    store: Store, study: Study, lm: Backbone, profile: Profile, name: str, places: list[tuple[str, str, int]]
+) -> Iterator[str]:
+    register = Register(store.db)
+    if len(profile.liked) >= MIN_LIKES and not profile.summary:
+        profile = replace(profile, summary=summarize(lm, profile))
+    for arm in {arm for arm, _, _ in places}:
+        if why := missing(lm, ARMS[arm.partition(MODEL)[0]], store.db.folder, profile):
+            raise StudyError(f"the arm {arm} cannot run for {name or 'nobody'}: {why}")
+    left, tried, done = list(places), 0, 0
+    while left and tried < TRIES:
+        failed = []
+        for start in range(0, len(left), AT_ONCE):
+            batch = left[start : start + AT_ONCE]
+            asks = [
+                Ask(payload=topic, seed=ask_seed(f"{study.design.id}/{name}/{arm}/{topic}/{n}", 0, tried))
+                for arm, topic, n in batch
+            ]
+            ways = [arm.partition(MODEL)[0] for arm, _, _ in batch]
+            pairs = enumerate(zip(ways, asks, strict=True))
+            wanted = {i: (Slot(way, way, ask.payload), ask) for i, (way, ask) in pairs}
+            written = write_texts(store, lm, profile, wanted)
+            for i, (arm, topic, n) in enumerate(batch):
+                text = written[i, ways[i]]
+                if void_reason_of(text, None, asks[i], profile):
+                    failed.append((arm, topic, n))
+                    continue
+                register.put(study.design.id, name, topic, n, replace(text, id=new_id(), arm=arm))
+                done += 1
+            yield f"{name or 'nobody'}: {done} of {len(places)} texts"
+        left, tried = failed, tried + 1
+    for arm, topic, _ in left:
+        yield f"no text of {arm} about {topic} that may be shown, in {TRIES} tries"

@@ -1,0 +1,260 @@
+"""Who takes part in a study: slots, what they answered, what happened, and texts that were written beforehand. SQL."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from studies.database import Database, Row
+from studies.store import Candidate, Refused, now
+
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # of codes that people type: none looks like another
+CODE = 8  # of these: 2^39
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One rater of a study. `left` is when their slot went to somebody else, "" while it is theirs."""
+
+    rater: str
+    study: str
+    slot: int
+    resume_code: str
+    left: str
+    ended: str
+    completion: str
+
+
+class Register:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def open_study(self, study: str, title: str, settings: Mapping[str, object]) -> None:
+        """Make a study known; the same one again is the same one."""
+        self.db.run(
+            "insert into study values (:id, :title, :settings, :at) on conflict do nothing",
+            id=study,
+            title=title,
+            settings=json.dumps(settings, default=list, ensure_ascii=False),
+            at=now(),
+        )
+
+    # ---- people
+
+    def of_session(self, session: str) -> Participant | None:
+        rows = self.db.rows(
+            "select p.* from participant p join session s on s.rater = p.rater where s.id = :session", session=session
+        )
+        return _participant(rows[0]) if rows else None
+
+    def of_submission(self, study: str, submission: str) -> Participant | None:
+        rows = self.db.rows(
+            "select * from participant where study = :study and platform_session = :submission and :submission <> ''",
+            study=study,
+            submission=submission,
+        )
+        return _participant(rows[0]) if rows else None
+
+    def join(self, session: str, study: str, person: str, submission: str, patience: timedelta) -> Participant:
+        """Give the session a rater and the first slot that nobody holds: new, or left without a sign for `patience`.
+
+        The same session, or the same submission from another device, is the same participant.
+        """
+        with self.db.atomic():
+            if known := self.of_session(session):
+                return known
+            if known := self.of_submission(study, submission):
+                self._hand_over(known, session)
+                return known
+            self._reclaim(study, patience)
+            slot = self.db.rows(
+                """select coalesce((select min(p.slot) from participant p where p.study = :study and not exists
+                    (select 1 from participant q where q.study = :study and q.slot = p.slot and q.left_at is null)),
+                (select count(*) from participant where study = :study and left_at is null)) as slot""",
+                study=study,
+            )[0]["slot"]
+            rater = f"p-{secrets.token_hex(8)}"
+            code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
+            self.db.run("insert into rater values (:id, :at)", id=rater, at=now())
+            self.db.run("insert into session values (:id, :rater, :at)", id=session, rater=rater, at=now())
+            self.db.run(
+                """insert into participant (rater, study, slot, platform_person, platform_session, resume_code,
+                joined_at) values (:rater, :study, :slot, :person, :submission, :code, :at)""",
+                rater=rater,
+                study=study,
+                slot=slot,
+                person=person,
+                submission=submission,
+                code=code,
+                at=now(),
+            )
+        return Participant(rater, study, slot, code, "", "", "")
+
+    def _reclaim(self, study: str, patience: timedelta) -> None:
+        """Slots of people who have gone without finishing are free again: what they did stays and counts."""
+        before = (datetime.now(UTC) - patience).isoformat(timespec="milliseconds")
+        gone = self.db.rows(
+            """update participant set left_at = :at where study = :study and left_at is null and ended_at is null
+            and max(joined_at,
+                coalesce((select max(v.at) from vote v join trial t on t.id = v.trial_id
+                    where t.rater = participant.rater), ''),
+                coalesce((select max(a.at) from answer a where a.rater = participant.rater), ''))
+                < :before
+            returning rater, slot""",
+            study=study,
+            before=before,
+            at=now(),
+        )
+        for row in gone:
+            self.note(study, row["rater"], "slot handed on", {"slot": row["slot"]})
+
+    def resume(self, session: str, code: str) -> Participant:
+        """Go on as the participant with this code, on another device. Raises Refused."""
+        rows = self.db.rows("select * from participant where resume_code = :code", code=code.strip().lower())
+        if not rows:
+            raise Refused("no session has this code: check its eight letters")
+        there = _participant(rows[0])
+        mine = self.of_session(session)
+        if mine and mine.rater != there.rater:
+            raise Refused("this browser takes part already, with another code")
+        with self.db.atomic():
+            self._hand_over(there, session)
+        return there
+
+    def _hand_over(self, there: Participant, session: str) -> None:
+        """What lies on the table of any device lies on this one's from now on."""
+        self.db.run(
+            "insert into session values (:id, :rater, :at) on conflict do nothing",
+            id=session,
+            rater=there.rater,
+            at=now(),
+        )
+        self.db.run(
+            """update trial set session = :session where rater = :rater and shown_at is not null
+            and not exists (select 1 from vote v where v.trial_id = trial.id)""",
+            session=session,
+            rater=there.rater,
+        )
+        self.note(there.study, there.rater, "resumed", {})
+
+    def end(self, rater: str, completion: str) -> None:
+        """They are done ("completed"), or will not go on, and their slot is free; the first word holds."""
+        self.db.run(
+            """update participant set ended_at = :at, completion = :how,
+            left_at = case when :how = 'completed' then left_at else :at end
+            where rater = :rater and ended_at is null""",
+            rater=rater,
+            how=completion,
+            at=now(),
+        )
+
+    # ---- answers and events
+
+    def answer(self, rater: str, answers: Mapping[str, str]) -> None:
+        """Keep answers; a second one to a question takes the place of the first."""
+        with self.db.atomic():
+            for question, value in answers.items():
+                self.db.run(
+                    """insert into answer values (:rater, :question, :value, :at)
+                    on conflict (rater, question) do update set value = excluded.value, at = excluded.at""",
+                    rater=rater,
+                    question=question,
+                    value=value,
+                    at=now(),
+                )
+
+    def answers(self, rater: str) -> dict[str, str]:
+        rows = self.db.rows("select question, value from answer where rater = :rater", rater=rater)
+        return {row["question"]: row["value"] for row in rows}
+
+    def note(self, study: str, rater: str | None, kind: str, told: Mapping[str, object]) -> None:
+        """Log what a report must tell."""
+        self.db.run(
+            "insert into event (study, rater, kind, told, at) values (:study, :rater, :kind, :told, :at)",
+            study=study,
+            rater=rater,
+            kind=kind,
+            told=json.dumps(told),
+            at=now(),
+        )
+
+    def events(self, study: str) -> list[Row]:
+        return self.db.rows("select * from event where study = :study order by number", study=study)
+
+    # ---- trials of a participant
+
+    def progress(self, study: str, rater: str) -> dict[int, list[Row]]:
+        """The trials made for each position, oldest attempt first: id, kind, purpose, left_id, right_id, void_reason,
+        shown_at, session, voted. Practice stands at -1, -2 and so on."""
+        rows = self.db.rows(
+            """select t.id, t.kind, t.purpose, t.position, t.attempt, t.left_id, t.right_id, t.void_reason, t.shown_at,
+            t.session, v.at as voted from trial t left join vote v on v.trial_id = t.id
+            where t.study = :study and t.rater = :rater order by t.position, t.attempt""",
+            study=study,
+            rater=rater,
+        )
+        found: dict[int, list[Row]] = {}
+        for row in rows:
+            found.setdefault(row["position"], []).append(row)
+        return found
+
+    def void_after(self, trial: str, reason: str) -> None:
+        """A vote that was given in a way that tells nothing: it is kept and does not count."""
+        self.db.run("update trial set void_reason = :reason where id = :id", id=trial, reason=reason)
+
+    def candidate(self, candidate_id: str) -> Candidate:
+        """A text that is known already."""
+        [row] = self.db.rows("select * from candidate where id = :id", id=candidate_id)
+        told = {name: row[name] for name in ("id", "arm", "text", "item_id", "tokens", "seconds", "finish", "state")}
+        return Candidate(**told, evidence=tuple(json.loads(row["evidence"])))
+
+    # ---- the pool
+
+    def put(self, study: str, profile: str, topic: str, attempt: int, candidate: Candidate, engine: str) -> None:
+        """Keep a text that was written beforehand, and by what."""
+        with self.db.atomic():
+            self.db.run(
+                """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
+                values (:id, :arm, null, :text, :evidence, :tokens, :seconds, :finish, :state, :at)""",
+                id=candidate.id,
+                arm=candidate.arm,
+                text=candidate.text,
+                evidence=json.dumps(candidate.evidence),
+                tokens=candidate.tokens,
+                seconds=candidate.seconds,
+                finish=candidate.finish,
+                state=candidate.state,
+                at=now(),
+            )
+            self.db.run(
+                "insert into pool values (:study, :profile, :arm, :topic, :attempt, :candidate, :engine)",
+                study=study,
+                profile=profile,
+                arm=candidate.arm,
+                topic=topic,
+                attempt=attempt,
+                candidate=candidate.id,
+                engine=engine,
+            )
+
+    def pooled(self, study: str, profile: str) -> dict[tuple[str, str, int], str]:
+        """Candidate ids by (arm, topic, attempt)."""
+        rows = self.db.rows(
+            "select arm, topic, attempt, candidate_id from pool where study = :study and profile = :profile",
+            study=study,
+            profile=profile,
+        )
+        return {(row["arm"], row["topic"], row["attempt"]): row["candidate_id"] for row in rows}
+
+
+def _participant(row: Row) -> Participant:
+    return Participant(
+        row["rater"],
+        row["study"],
+        row["slot"],
+        row["resume_code"],
+        row["left_at"] or "",
+        row["ended_at"] or "",
+        row["completion"] or "",
+    )

@@ -1,0 +1,295 @@
+"""The verbs of a study's page. Nothing that a verb returns names an arm: not before the vote, and not after it."""
+
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+from collectors.detect import open_source
+from collectors.item import CollectError, Item, Signal, read_reactions
+from collectors.sample import Sample
+from engine import learning
+from engine.backbone import Backbone
+from engine.methods import ARMS
+from engine.methods.base import Ask
+from engine.profile import Profile, build
+from studies.database import Row
+from studies.importing import Imports
+from studies.leaks import words
+from studies.register import Participant, Register
+from studies.schedule import HUMAN, Kind
+from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.studyfile import Study, StudyError
+from studies.writing import Scribe, Writer
+
+Step = Literal["consent", "instructions", "import", "likes", "practice", "trials", "survey", "end"]
+FASTEST = 12.0  # words a second, nearly three times as fast as people read (Brysbaert 2019): nobody has read it
+LEAST_SECONDS = 0.8
+PATIENCE = 20.0  # seconds that a request waits for a text; then the page asks again
+POSTS = "posts"  # the rater under whom a study's posts by people are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a participant stands: the step, how much of it is done, the code for going on elsewhere, and at the end
+    what to hand in."""
+
+    step: Step
+    done: int = 0
+    of: int = 0
+    resume_code: str = ""
+    code: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that the browser gets of a trial: `right` is "" for a single text."""
+
+    id: str
+    kind: Kind
+    left: str
+    right: str
+
+
+class Room:
+    """One study in one data folder. Verbs are safe from any thread."""
+
+    def __init__(self, store: Store, study: Study, lm: Backbone | None = None) -> None:
+        self.store, self.study = store, study
+        self.register = Register(store.db)
+        store.add(POSTS, Sample())
+        self.scribe = Scribe(store, study, self._posts(), self._people())
+        self.id = study.design.id
+        self.register.open_study(self.id, study.title, study.settings)
+        self.imports = Imports(store, lambda: None)
+        self.writer = Writer(self.scribe, lm, threading.Event()) if lm and study.texts == "live" else None
+        if lm and self.writer:
+            self._can_run(lm)
+        elif study.texts == "pool":
+            self._pool_is_full()
+
+    def start(self) -> None:
+        if self.writer:
+            self.writer.start()
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+
+    # ---- what is checked before the first rater comes
+
+    def _posts(self) -> list[Item]:
+        if not self.study.posts:
+            return []
+        try:
+            items = [item for item, _ in open_source(self.study.posts) if item.text]
+        except CollectError as error:
+            raise StudyError(f"the posts by people cannot be read: {error}") from error
+        self.store.add(POSTS, ((item, None) for item in items))
+        return items
+
+    def _people(self) -> dict[str, Profile]:
+        if not self.study.people:
+            return {}
+        try:
+            return {
+                name: build(name, [(item, signal) for item, signal in reactions if signal], encode=self.store.vectors)
+                for name, reactions in read_reactions(self.study.people)
+            }
+        except CollectError as error:
+            raise StudyError(f"the people cannot be read: {error}") from error
+
+    def _can_run(self, lm: Backbone) -> None:
+        """Every arm, for somebody with as many likes as each rater will have. Raises StudyError."""
+        likes = [item for item, _ in Sample()][: self.study.likes if self.study.profile != "none" else 0]
+        nobody = build("nobody", [(item, Signal(item.id, 1)) for item in likes], encode=self.store.vectors)
+        nobody = replace(nobody, summary="They like jokes.") if likes else nobody
+        for arm in self.study.design.arms:
+            if arm == HUMAN:
+                continue
+            if why := learning.missing(lm, ARMS[arm], self.store.db.folder, nobody):
+                raise StudyError(f"the arm {arm} cannot run here: {why}")
+
+    def _pool_is_full(self) -> None:
+        """Whether the pool holds a text of every arm about every topic. Raises StudyError."""
+        for name in self.scribe.people or [""]:
+            there = {(arm, topic) for arm, topic, _ in self.register.pooled(self.id, name)}
+            ways = [arm for arm in self.study.design.arms if arm != HUMAN]
+            lacks = [(arm, topic) for arm in ways for topic in self.study.design.topics if (arm, topic) not in there]
+            if lacks:
+                raise StudyError(
+                    f"the pool lacks {len(lacks)} texts, such as one of {lacks[0][0]} about {lacks[0][1]}: "
+                    "run python -m studies pregenerate first"
+                )
+
+    # ---- verbs
+
+    def stage(self, session: str) -> Stage:
+        """Where the session stands; nobody is made a participant by looking."""
+        who = self.register.of_session(session)
+        if who is None:
+            return Stage("consent")
+        if who.ended:
+            code = self.study.codes.get(who.completion, "")
+            return Stage("end", 1, 1, who.resume_code, code, self.study.url.replace("{code}", code) if code else "")
+        said = self.register.answers(who.rater)
+        if "instructions" not in said:
+            return Stage("instructions", resume_code=who.resume_code)
+        if self.study.profile in ("likes", "import"):
+            likes = sum(signal.sign > 0 for _, signal in self.store.reactions(who.rater))
+            if self.study.profile == "import" and not likes:
+                return Stage("import", resume_code=who.resume_code)
+            if self.study.profile == "likes" and likes < self.study.likes and "likes" not in said:
+                return Stage("likes", likes, self.study.likes, who.resume_code)
+        if (left := self._practice_left(who)) > 0:
+            return Stage("practice", self.study.practice - left, self.study.practice, who.resume_code)
+        outlook = self.scribe.outlook(who)
+        if outlook.voted < outlook.of:
+            return Stage("trials", outlook.voted, outlook.of, who.resume_code)
+        if self.study.survey and "survey" not in said:
+            return Stage("survey", resume_code=who.resume_code)
+        self.register.end(who.rater, "completed")
+        return self.stage(session)
+
+    def consent(self, session: str, yes: bool, person: str = "", submission: str = "") -> Stage:
+        """Yes takes part; no ends it, and keeps nothing but that. Ids of a platform come from its link."""
+        who = self.register.join(
+            session, self.id, person[:100], submission[:100], timedelta(minutes=self.study.minutes)
+        )
+        if not yes:
+            self.register.end(who.rater, "no_consent")
+        else:
+            self.register.answer(who.rater, {"consent": self.study.consent})
+        return self.stage(session)
+
+    def resume(self, session: str, code: str) -> Stage:
+        """Go on where another device stopped. Raises Refused."""
+        self.register.resume(session, code)
+        return self.stage(session)
+
+    def understood(self, session: str) -> Stage:
+        """The instructions were read."""
+        who = self._who(session)
+        self.register.answer(who.rater, {"instructions": "read"})
+        return self.stage(session)
+
+    def show(self, session: str, patience: float = PATIENCE) -> Shown | None:
+        """The text or pair to judge now, None while it is being written. Raises Refused where there is none."""
+        who = self._who(session)
+        step = self.stage(session).step
+        if step == "likes":
+            return self._card(session, who)
+        if step == "practice":
+            self.scribe.practise(who)
+            rows = self.register.progress(who.study, who.rater)
+            trial: Row | None = next(rows[-n][0] for n in range(1, self.study.practice + 1) if not rows[-n][0]["voted"])
+        elif step == "trials":
+            trial = self._next_trial(who, patience)
+        else:
+            raise Refused("there is nothing to judge now: reload the page")
+        if trial is None:
+            return None
+        if not trial["shown_at"]:
+            self.store.show(trial["id"], session)
+        row = self.store.seen(trial["id"], session)
+        if row is None:
+            raise Refused("you went on in another window: reload the page")
+        return Shown(row["id"], row["kind"], row["left_text"], row["right_text"] or "")
+
+    def _next_trial(self, who: Participant, patience: float) -> Row | None:
+        if not self.writer:
+            while not (outlook := self.scribe.outlook(who)).upcoming and outlook.wanted:
+                self.scribe.write(who)  # a void one is followed by another attempt, until the position is given up
+            return outlook.upcoming
+        deadline = time.monotonic() + patience
+        while True:
+            self.writer.here(who)
+            outlook = self.scribe.outlook(who)
+            if outlook.upcoming or outlook.voted == outlook.of or time.monotonic() > deadline:
+                return outlook.upcoming
+            self.writer.wait(0.5)
+
+    def _card(self, session: str, who: Participant) -> Shown | None:
+        row = self.store.open_trial(session, "card")
+        if not row:
+            cards = [item for item, _ in Sample()]
+            random.Random(f"{self.id} cards {who.slot}").shuffle(cards)
+            if (met := self.store.cards_shown(who.rater)) >= len(cards):
+                self.register.answer(who.rater, {"likes": "no card left"})
+                return None
+            item = cards[met]
+            candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
+            trial = Trial(new_id(), who.rater, "card", candidate, None, Ask(), "", "")
+            self.store.write(trial)
+            row = self.store.show(trial.id, session)
+        return Shown(row["id"], "card", row["left_text"], "") if row else None
+
+    def vote(
+        self,
+        session: str,
+        trial: str,
+        choice: str,
+        flags: Sequence[tuple[str, str]] = (),
+        viewed_ms: int | None = None,
+        hidden: bool = False,
+    ) -> Stage:
+        """Store the verdict. Raises Refused and stores nothing for anything but one's own trial, once.
+
+        One that was faster than anybody reads is kept and does not count; so is one whose page was hidden meanwhile.
+        """
+        who = self._who(session)
+        row = self.store.vote(session, trial, choice, flags, kinds=get_args(Kind), viewed_ms=viewed_ms, hidden=hidden)
+        if row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
+            self.register.void_after(trial, reason)
+        stage = self.stage(session)
+        if self.writer and stage.step in ("practice", "trials"):  # from here on the profile is frozen
+            self.writer.here(who)
+        return stage
+
+    def survey(self, session: str, answers: Mapping[str, str]) -> Stage:
+        """Keep the answers. Raises Refused while one that must be given is missing, or is none of its options."""
+        who = self._who(session)
+        kept = {}
+        for question in self.study.survey:
+            said = str(answers.get(question.id) or "").strip()[:2000]
+            if question.required and not said:
+                raise Refused(f"please answer: {question.text}")
+            if said and question.options and said not in question.options:
+                raise Refused(f"please choose one of the answers to: {question.text}")
+            kept[question.id] = said
+        self.register.answer(who.rater, kept | {"survey": "given"})
+        return self.stage(session)
+
+    def leave(self, session: str) -> Stage:
+        """Stop here; what was judged counts, and the slot goes to somebody else."""
+        who = self._who(session)
+        self.register.note(who.study, who.rater, "left", {"voted": self.scribe.outlook(who).voted})
+        self.register.end(who.rater, "left")
+        return self.stage(session)
+
+    def _who(self, session: str) -> Participant:
+        who = self.register.of_session(session)
+        if who is None:
+            raise Refused("this page's session is not known here: reload the page")
+        return who
+
+    def _practice_left(self, who: Participant) -> int:
+        rows = self.register.progress(who.study, who.rater)
+        done = sum(any(row["voted"] for row in rows.get(-n - 1, [])) for n in range(self.study.practice))
+        return self.study.practice - done
+
+
+def _not_read(row: Row, viewed_ms: int | None, hidden: bool) -> str:
+    """Why this vote tells nothing, "" where it may. Of two clocks, the page's and ours, neither is trusted to add time,
+    and a clock of ours that jumped back is left out."""
+    text = f"{row['left_text']} {row['right_text'] or ''}"
+    least = max(LEAST_SECONDS, len(words(text)) / FASTEST)
+    ours = (datetime.now(UTC) - datetime.fromisoformat(row["shown_at"])).total_seconds()
+    theirs = least if viewed_ms is None else viewed_ms / 1e3
+    if 0 <= ours < least:
+        return "too fast"
+    return ("hidden" if hidden else "too fast") if theirs < least else ""

@@ -1,0 +1,376 @@
+"""Studies through their verbs: what a participant meets, in which order, and what becomes of leavers and accidents."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.item import Item, Signal, write_reactions
+from engine.backbone import Backbone
+from engine.methods import ARMS, arm_id
+from engine.methods.history import History
+from engine.methods.none import NoProfile
+from studies import rooms
+from studies.register import Register
+from studies.rooms import Room, Shown
+from studies.schedule import HUMAN, steps
+from studies.store import Candidate, Refused, Store, new_id
+from studies.studyfile import StudyError, read
+
+FILE = """
+[study]
+title = "Ducks"
+seed = 7
+practice = 1
+consent = "You read jokes."
+instructions = "Choose the funnier one."
+same = 1
+salad = 1
+[arms]
+methods = ["none", "history", "human"]
+human_posts = "posts.csv"
+texts = "pool"
+[profile]
+source = "assigned"
+people = "people.jsonl"
+[[survey]]
+id = "age"
+text = "How old are you?"
+options = ["under 40", "over 40"]
+required = true
+[completion]
+completed = "DONE1"
+no_consent = "NO1"
+left = "LEFT1"
+url = "https://example.org/?cc={code}"
+"""
+NONE, HISTORY = arm_id(NoProfile("plain")), arm_id(History())
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    def written(text: str = FILE) -> Path:
+        (tmp_path / "posts.csv").write_text(
+            "\n".join(["text", *(f"A person was here ({n}) and left before the bus came." for n in range(40))])
+        )
+        likes = [Item("made", str(n), "joke", f"Sock number {n} has left the drawer for good.") for n in range(6)]
+        write_reactions(tmp_path / "people.jsonl", [("ann", [(item, Signal(item.id, 1)) for item in likes])])
+        path = tmp_path / "study.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def fill(store: Store, path: Path, engine: str = "e") -> None:
+    """A pool as pregenerate leaves it, with texts of our own."""
+    study = read(path)
+    held = Register(store.db)
+    held.open_study(study.design.id, study.title, study.settings)
+    for arm in study.design.arms:
+        for topic in study.design.topics if arm != HUMAN else ():
+            text = f"There was once {topic}, and nobody of us saw it coming at noon."
+            if arm == NONE:
+                text = f"My uncle keeps a drawer for {topic} which he opens on birthdays only."
+            held.put(study.design.id, "ann", topic, 0, Candidate(new_id(), arm, text), engine)
+
+
+@pytest.fixture
+def room(tmp_path: Path, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(rooms, "FASTEST", 1e9)
+    store = Store(tmp_path / "data")
+    fill(store, written())
+    room = Room(store, read(written()))
+    yield room
+    room.close()
+
+
+def begin(room: Room, session: str, **ids: str) -> None:
+    assert room.stage(session).step == "consent"
+    assert room.consent(session, True, **ids).step == "instructions"
+    room.understood(session)
+
+
+def shown(room: Room, session: str) -> Shown:
+    there = room.show(session)
+    assert there
+    return there
+
+
+def judge(room: Room, session: str, count: int = 1000, choice: str = "left") -> list[Shown]:
+    """Vote on what comes, until another step; returns what was shown."""
+    met = []
+    while len(met) < count and room.stage(session).step in ("practice", "trials"):
+        met.append(shown(room, session))
+        room.vote(session, met[-1].id, choice)
+    return met
+
+
+def trials(room: Room, rater: str = "") -> list[dict[str, Any]]:
+    return room.store.db.rows(
+        """select t.*, l.arm as left_arm, r.arm as right_arm, v.choice, l.text as left_text, r.text as right_text
+        from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
+        left join vote v on v.trial_id = t.id where t.study is not null and (t.rater = :rater or :rater = '')
+        order by t.rater, t.position, t.attempt""",
+        rater=rater,
+    )
+
+
+def test_a_participant_walks_from_consent_to_the_code(room: Room) -> None:
+    with pytest.raises(Refused, match="not known"):
+        room.show("a")
+    begin(room, "a", person="P1", submission="S1")
+    assert room.stage("a").step == "practice"
+    met = judge(room, "a")
+    planned = room.scribe.steps(0)
+    assert len(met) == 1 + len(planned)
+    stage = room.stage("a")
+    assert stage.step == "survey"
+    with pytest.raises(Refused, match="please answer"):
+        room.survey("a", {})
+    with pytest.raises(Refused, match="one of the answers"):
+        room.survey("a", {"age": "12"})
+    end = room.survey("a", {"age": "over 40"})
+    assert (end.step, end.code, end.url) == ("end", "DONE1", "https://example.org/?cc=DONE1")
+    assert room.stage("a") == end
+    with pytest.raises(Refused, match="nothing to judge"):
+        room.show("a")
+
+
+def test_what_is_shown_is_what_the_design_says(room: Room) -> None:
+    begin(room, "a")
+    judge(room, "a")
+    planned = steps(room.study.design, 0)
+    rows = [row for row in trials(room) if row["position"] >= 0 and not row["void_reason"]]
+    assert [row["position"] for row in rows] == list(range(len(planned)))
+    for row, step in zip(rows, planned, strict=True):
+        assert (row["purpose"], row["kind"], row["role"]) == (step.purpose, step.kind, "judge")
+        assert (row["left_arm"], row["right_arm"]) == (step.left, step.right)
+        assert json.loads(row["ask"])["payload"] == step.topic
+        if step.of >= 0:
+            first = rows[step.of]
+            assert (row["left_text"], row["right_text"]) == (first["right_text"], first["left_text"])
+            assert row["repeats"] == first["id"]
+        if step.purpose == "same":
+            assert row["left_text"] == row["right_text"]
+        if step.purpose == "salad":
+            assert sorted(row["left_text"].split()) == sorted(row["right_text"].split())
+            assert row["left_text"] != row["right_text"]
+    main = Counter((row["left_arm"], row["right_arm"]) for row in rows if row["purpose"] == "main")
+    assert set(main.values()) == {1}
+    assert len(main) == 6
+    posts = [
+        r[f"{s}_text"] for r in rows for s in ("left", "right") if r[f"{s}_arm"] == HUMAN and r["purpose"] == "main"
+    ]
+    assert len(posts) == len(set(posts))  # no post twice
+
+
+def test_nothing_of_a_study_teaches_or_counts_in_play(room: Room) -> None:
+    begin(room, "a")
+    judge(room, "a")
+    assert room.store.ballots() == []
+    who = room.register.of_session("a")
+    assert who
+    assert room.store.reactions(who.rater) == ()
+
+
+def test_a_refresh_shows_the_same_trial_and_a_restart_as_well(room: Room) -> None:
+    begin(room, "a")
+    judge(room, "a", 4)
+    there = shown(room, "a")
+    assert room.show("a") == there
+    again = Room(Store(room.store.db.folder), room.study)
+    assert again.show("a") == there
+    assert again.vote("a", there.id, "both").done == 4
+    with pytest.raises(Refused, match="already"):
+        room.vote("a", there.id, "left")
+
+
+def test_on_another_device_the_code_goes_on_and_the_first_one_votes_no_more(room: Room) -> None:
+    begin(room, "a")
+    judge(room, "a", 3)
+    there = shown(room, "a")
+    code = room.stage("a").resume_code
+    with pytest.raises(Refused, match="no session has this code"):
+        room.resume("phone", "abcdefgh")
+    assert room.resume("phone", f" {code.upper()} ").step == "trials"
+    assert room.show("phone") == there
+    with pytest.raises(Refused, match="not shown to you"):
+        room.vote("a", there.id, "left")
+    with pytest.raises(Refused, match="another window"):
+        room.show("a")
+    room.vote("phone", there.id, "left")
+    begin(room, "b")
+    with pytest.raises(Refused, match="takes part already"):
+        room.resume("b", code)
+
+
+def test_one_submission_of_a_platform_is_one_participant(room: Room) -> None:
+    begin(room, "a", person="P", submission="S")
+    judge(room, "a", 3)
+    assert room.consent("b", True, person="P", submission="S").step == "trials"
+    assert len(room.store.db.rows("select * from participant")) == 1
+    begin(room, "c", person="P", submission="")
+    begin(room, "d", person="P", submission="")
+    assert len(room.store.db.rows("select * from participant")) == 3
+
+
+def test_who_says_no_is_kept_as_that_and_takes_no_slot(room: Room) -> None:
+    end = room.consent("a", False)
+    assert (end.step, end.code) == ("end", "NO1")
+    begin(room, "b")
+    who = room.register.of_session("b")
+    assert who
+    assert who.slot == 0
+
+
+def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    for session in ("a", "b", "c"):
+        begin(room, session)
+    judge(room, "b", 3)
+    assert room.leave("b").code == "LEFT1"
+    begin(room, "d")
+    slots = [(who := room.register.of_session(s)) and who.slot for s in "abcd"]
+    assert slots == [0, 1, 2, 1]
+    assert [row["kind"] for row in room.register.events(room.id)] == ["left"]
+    # nobody heard of a and c for half an hour
+    room.store.db.run("update participant set joined_at = '2026-01-01' where slot in (0, 2)")
+    room.store.db.run("update answer set at = '2026-01-01'")
+    begin(room, "e")
+    begin(room, "f")
+    slots = [(who := room.register.of_session(s)) and who.slot for s in "ef"]
+    assert slots == [0, 2]
+    assert [row["kind"] for row in room.register.events(room.id)] == ["left", "slot handed on", "slot handed on"]
+    assert judge(room, "a", 2)  # who comes back after all may go on
+
+
+def test_a_vote_faster_than_reading_is_kept_and_does_not_count(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(room, "a")
+    judge(room, "a", 1)
+    monkeypatch.setattr(rooms, "FASTEST", 12.0)
+    fast = shown(room, "a")
+    room.vote("a", fast.id, "left", viewed_ms=60_000)  # our clock says otherwise
+    reasons = {row["id"]: row["void_reason"] for row in trials(room)}
+    assert reasons[fast.id] == "too fast"
+    for viewed, hidden, reason in ((100, False, "too fast"), (100, True, "hidden"), (60_000, True, None)):
+        there = shown(room, "a")
+        room.store.db.run("update trial set shown_at = '2026-01-01T00:00:00+00:00' where id = :id", id=there.id)
+        room.vote("a", there.id, "left", viewed_ms=viewed, hidden=hidden)
+        assert {row["id"]: row["void_reason"] for row in trials(room)}[there.id] == reason
+    there = shown(room, "a")  # a clock that jumped back says nothing
+    room.store.db.run("update trial set shown_at = '2999-01-01T00:00:00+00:00' where id = :id", id=there.id)
+    room.vote("a", there.id, "left", viewed_ms=60_000)
+    assert {row["id"]: row["void_reason"] for row in trials(room)}[there.id] is None
+    assert len({row["position"] for row in trials(room) if row["choice"]}) == 6  # void or not, they are not asked again
+
+
+def test_eight_threads_vote_once_each(room: Room) -> None:
+    begin(room, "a")
+    stored = []
+
+    def vote(trial: str) -> None:
+        try:
+            room.vote("a", trial, "left")
+            stored.append(trial)
+        except Refused:
+            pass
+
+    for _ in range(5):
+        there = shown(room, "a")
+        threads = [threading.Thread(target=vote, args=(there.id,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(stored) == 5 == len(room.store.db.rows("select * from vote"))
+
+
+def test_a_text_that_may_not_be_shown_is_replaced_and_a_place_without_any_is_given_up(
+    tmp_path: Path, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(rooms, "FASTEST", 1e9)
+    store, path = Store(tmp_path / "data"), written()
+    fill(store, path)
+    design = read(path).design
+    first = next(step for step in steps(design, 0) if step.purpose == "main" and NONE in (step.left, step.right))
+    bad = "I'm sorry, but I can't help with a joke about that, ask another."
+    store.db.run(
+        """update candidate set text = :bad where id in
+        (select candidate_id from pool where arm = :arm and topic = :topic)""",
+        bad=bad,
+        arm=NONE,
+        topic=first.topic,
+    )
+    room = Room(store, read(path))
+    begin(room, "a")
+    judge(room, "a")
+    kinds = [(row["kind"], json.loads(row["told"])) for row in room.register.events(room.id)]
+    assert ("replaced", "refusal") in [(kind, told.get("reason")) for kind, told in kinds]
+    assert [kind for kind, _ in kinds].count("given up") == 1
+    assert room.stage("a").step == "survey"
+    [void] = [row for row in trials(room) if row["void_reason"]]
+    assert (void["void_reason"], void["choice"]) == ("refusal", None)
+    again = Room(Store(room.store.db.folder), room.study)  # what was given up stays given up
+    assert again.stage("a").step == "survey"
+
+
+def test_a_pool_that_lacks_texts_is_told_before_anybody_comes(tmp_path: Path, written: Callable[..., Path]) -> None:
+    with pytest.raises(StudyError, match="pool lacks 80 texts"):
+        Room(Store(tmp_path / "data"), read(written()))
+
+
+def test_an_arm_that_cannot_run_is_told_before_anybody_comes(
+    tmp_path: Path, written: Callable[..., Path], tiny: Backbone
+) -> None:
+    text = FILE.replace('"history"', '"lora"').replace('texts = "pool"', 'texts = "live"')
+    with pytest.raises(StudyError, match=r"lora-\w+ cannot run here"):
+        Room(Store(tmp_path / "data"), read(written(text)), tiny)
+
+
+def test_live_texts_are_written_for_the_likes_of_each(
+    tmp_path: Path, written: Callable[..., Path], tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(rooms, "FASTEST", 1e9)
+    text = FILE.replace('texts = "pool"', 'texts = "live"').replace(
+        'source = "assigned"', 'source = "likes"\nlikes = 3'
+    )
+    room = Room(Store(tmp_path / "data"), read(written(text.replace('people = "people.jsonl"', ""))), tiny)
+    room.start()
+    try:
+        begin(room, "a")
+        while room.stage("a").step == "likes":
+            room.vote("a", shown(room, "a").id, "like")
+        who = room.register.of_session("a")
+        assert who
+        assert len(room.store.reactions(who.rater)) == 3
+        met = judge(room, "a", 6)
+        assert len(met) == 6
+        rows = [row for row in trials(room) if HISTORY in (row["left_arm"], row["right_arm"])]
+        assert rows
+        assert {row["profile_digest"] for row in rows} == {room.scribe.person(who).profile.digest}
+        assert all(row["summary"] for row in rows)
+        assert set(ARMS) >= {row["left_arm"] for row in rows} - {HUMAN}
+    finally:
+        room.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_stored(room: Room) -> None:
+    begin(room, "a")
+    there = shown(room, "a")
+    before = room.store.db.rows("select count(*) as n from vote")
+    room.store.db.run(
+        "create trigger full before insert on vote begin select raise(abort, 'database or disk is full'); end"
+    )
+    with pytest.raises(Exception, match="disk"):
+        room.vote("a", there.id, "left")
+    assert room.store.db.rows("select count(*) as n from vote") == before
+    room.store.db.run("drop trigger full")
+    assert room.show("a") == there
+    room.vote("a", there.id, "left")
