@@ -48,6 +48,7 @@ def flags() -> argparse.ArgumentParser:
         metavar="NAME",
         help="Anthropic model that sums up your taste, only with ANTHROPIC_API_KEY set and a yes on the About page",
     )
+    parser.add_argument("--study", type=Path, metavar="FILE", help="run the study that this TOML file describes")
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
     return parser
 
@@ -55,10 +56,23 @@ def flags() -> argparse.ArgumentParser:
 def main() -> int:
     started = time.perf_counter()
     chosen = flags().parse_args()
-    from demo.page import CannotStart, Studio, check_port, serve  # late: --help must not wait for these
+    from demo.page import (  # late: --help must not wait for these
+        CannotStart,
+        Room,
+        Studio,
+        check_port,
+        serve,
+        serve_study,
+    )
 
     try:
         check_port(chosen.host, chosen.port)
+        if chosen.study:
+            room = Room.open(
+                chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"
+            )
+            room.start()
+            return _until_ended(serve_study(room, chosen.host, chosen.port), started)
         studio = Studio.open(
             chosen.data_dir,
             chosen.model,
@@ -75,7 +89,10 @@ def main() -> int:
         return 2
     print(studio.engine_line())
     studio.start()
-    address = serve(studio, chosen.host, chosen.port)
+    return _until_ended(serve(studio, chosen.host, chosen.port), started)
+
+
+def _until_ended(address: str, started: float) -> int:
     print(f"Palate is ready at {address} after {time.perf_counter() - started:.1f} s", flush=True)
     ended = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):

@@ -10,9 +10,10 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, feed, imports, profile, results, train
+from demo import about, compare, feed, imports, profile, results, study, train
 from demo.visitor import VisitorCookie, back_from_reddit
 from studies.importing import DAY
+from studies.rooms import Room
 from studies.session import CannotStart, Studio
 from studies.signing import BACK
 
@@ -56,11 +57,22 @@ def check_port(host: str, port: int) -> None:
 
 def serve(studio: Studio, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.folder / "uploads")  # what is uploaded is deleted with all the rest
-    page = build(studio).queue(max_size=64)
-    script = (ASSETS / "palate.js").read_text(encoding="utf-8")
+    routes = [Route(BACK, back_from_reddit(studio))]
+    return _launch(build(studio), studio.folder, host, port, ["palate.js"], routes, api_open=True)
+
+
+def serve_study(room: Room, host: str, port: int) -> str:
+    """The same for a study, whose doors for programs are shut as well."""
+    return _launch(study.page(room), room.store.db.folder, host, port, ["palate.js", "study.js"], [], api_open=False)
+
+
+def _launch(
+    page: gr.Blocks, folder: Path, host: str, port: int, scripts: list[str], routes: list[Route], *, api_open: bool
+) -> str:
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # what is uploaded is deleted with all the rest
+    script = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in scripts)
     address: str
-    _, address, _ = page.launch(
+    _, address, _ = page.queue(max_size=64, api_open=api_open).launch(
         server_name=host,
         server_port=port,
         prevent_thread_lock=True,
@@ -73,9 +85,9 @@ def serve(studio: Studio, host: str, port: int) -> str:
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        app_kwargs={"middleware": [Middleware(VisitorCookie)], "routes": [Route(BACK, back_from_reddit(studio))]},
+        app_kwargs={"middleware": [Middleware(VisitorCookie)], "routes": routes},
         css_paths=[ASSETS / "palate.css"],
-        head=f"<script>{script}</script>",
+        head=script,
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
     )
     return address

@@ -46,10 +46,15 @@ def _token(scope: Scope) -> str | None:
     return None
 
 
-def session_of(studio: Studio, request: gr.Request) -> str:
-    """The caller's session, made known to the studio. A client without cookies is known by its Gradio session."""
+def cookie_of(request: gr.Request) -> str:
+    """The caller's session; a client without cookies is known by its Gradio session."""
     cookie = str(dict(request.cookies).get(COOKIE, ""))
-    session = cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
+    return cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
+
+
+def session_of(studio: Studio, request: gr.Request) -> str:
+    """The caller's session, made known to the studio."""
+    session = cookie_of(request)
     studio.enter(session)
     return session
 

@@ -3,9 +3,18 @@
 import html
 from collections.abc import Sequence
 
+from studies.rooms import Stage
 from studies.session import Card, Reveal, Sending, Side, Taste, Way
 from studies.teaching import Fitting
 
+STAGES = {
+    "instructions": "Instructions",
+    "import": "Your likes",
+    "likes": "First, like a few",
+    "practice": "Practice",
+    "trials": "Judged",
+    "survey": "Last questions",
+}
 FEW = 5  # likes, below which the page says what it can and cannot do
 LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
@@ -13,6 +22,47 @@ LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 def text(value: str) -> str:
     """Inert: escaped, with its line breaks kept by the style sheet; each text keeps its own reading direction."""
     return f'<div class="said" dir="auto">{html.escape(value)}</div>'
+
+
+def heading(title: str) -> str:
+    return f'<h1 id="title">{html.escape(title)}</h1>'
+
+
+def trial(name: str, value: str) -> str:
+    """A text on the table; the name tells the page's clock that another one came."""
+    return f'<div class="said" dir="auto" data-trial="{html.escape(name)}">{html.escape(value)}</div>'
+
+
+def progress(stage: Stage) -> str:
+    """How far a participant is, and their code for going on elsewhere."""
+    if stage.step in ("consent", "end") or not stage.resume_code:
+        return ""
+    counted = f"{STAGES[stage.step]}: {stage.done} of {stage.of}" if stage.of else STAGES[stage.step]
+    bar = f'<progress max="{stage.of}" value="{stage.done}" aria-label="progress"></progress>' if stage.of else ""
+    return f'<div class="note">{counted} {bar} <small>To go on elsewhere: <b>{stage.resume_code}</b></small></div>'
+
+
+def task(stage: Stage, kind: str) -> str:
+    """What is asked of a participant now."""
+    asked = {
+        "pair": "Which one is funnier? Arrow keys choose, S skips.",
+        "card": "Do you like it? Arrow keys answer, S skips.",
+        "mark": "How funny is it? S skips.",
+    }
+    practice = " This is practice: it does not count." if stage.step == "practice" else ""
+    return f'<div class="note">{asked.get(kind, "")}{practice}</div>'
+
+
+def end(stage: Stage) -> str:
+    """The thanks, and what to hand in."""
+    if stage.step != "end":
+        return ""
+    told = "<p>Thank you.</p>"
+    if stage.code:
+        told += f"<p>Your code: <b id='completion'>{html.escape(stage.code)}</b></p>"
+    if stage.url.startswith("https://"):
+        told += f'<p><a href="{html.escape(stage.url)}" id="hand-in">Hand it in</a></p>'
+    return f'<div class="about">{told}</div>'
 
 
 def card(shown: Card | None) -> str:

@@ -83,7 +83,7 @@ def _fill_for(
                 if void_reason_of(text, None, asks[i], profile):
                     failed.append((arm, topic, n))
                     continue
-                register.put(study.design.id, name, topic, n, replace(text, id=new_id(), arm=arm))
+                register.put(study.design.id, name, topic, n, replace(text, id=new_id(), arm=arm), lm.fingerprint)
                 done += 1
             yield f"{name or 'nobody'}: {done} of {len(places)} texts"
         left, tried = failed, tried + 1

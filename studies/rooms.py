@@ -6,23 +6,28 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal, get_args
 
 from collectors.detect import open_source
 from collectors.item import CollectError, Item, Signal, read_reactions
 from collectors.sample import Sample
-from engine import learning
-from engine.backbone import Backbone
+from engine import encoder, learning
+from engine.backbone import Backbone, BackboneError
 from engine.methods import ARMS
 from engine.methods.base import Ask
+from engine.plan import Quantize
 from engine.profile import Profile, build
-from studies.database import Row
+from engine.state import StateError
+from engine.weights import WeightsError
+from studies.database import Row, StoreError
 from studies.importing import Imports
 from studies.leaks import words
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, Kind
+from studies.session import CannotStart
 from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
-from studies.studyfile import Study, StudyError
+from studies.studyfile import Study, StudyError, read
 from studies.writing import Scribe, Writer
 
 Step = Literal["consent", "instructions", "import", "likes", "practice", "trials", "survey", "end"]
@@ -71,6 +76,36 @@ class Room:
             self._can_run(lm)
         elif study.texts == "pool":
             self._pool_is_full()
+
+    @classmethod
+    def open(
+        cls,
+        file: Path,
+        data_dir: Path,
+        model: str | None = None,
+        quantize: Quantize = "auto",
+        sentence_encoder: str | None = None,
+        base: bool = True,
+    ) -> "Room":
+        """Open the data folder, and load a model where texts are written live; raises CannotStart."""
+        try:
+            study = read(file)
+            encoder.use(sentence_encoder)
+            store = Store(data_dir)
+            lm = Backbone.load(model, quantize) if study.texts == "live" else None
+            if lm and base:
+                learning.stand_on(lm, data_dir)
+            return cls(store, study, lm)
+        except (
+            StudyError,
+            StoreError,
+            WeightsError,
+            BackboneError,
+            CollectError,
+            StateError,
+            encoder.EncoderError,
+        ) as error:
+            raise CannotStart(str(error)) from error
 
     def start(self) -> None:
         if self.writer:
