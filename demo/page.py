@@ -88,6 +88,11 @@ def _launch(
         app_kwargs={"middleware": [Middleware(VisitorCookie)], "routes": routes},
         css_paths=[ASSETS / "palate.css"],
         head=script,
-        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+            button_primary_background_fill="*primary_600",  # white on the theme's own is 4.47 to 1, WCAG wants 4.5
+            button_primary_background_fill_hover="*primary_700",
+            block_title_text_color="*primary_700",
+            block_label_text_color="*primary_700",
+        ),
     )
     return address

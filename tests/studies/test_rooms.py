@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ FILE = """
 title = "Ducks"
 seed = 7
 practice = 1
+kinds = ["pair"]
 consent = "You read jokes."
 instructions = "Choose the funnier one."
 same = 1
@@ -51,19 +53,21 @@ url = "https://example.org/?cc={code}"
 NONE, HISTORY = arm_id(NoProfile("plain")), arm_id(History())
 
 
+def write_files(folder: Path, text: str = FILE) -> Path:
+    """A study file and what it names, in a folder; returns the file."""
+    (folder / "posts.csv").write_text(
+        "\n".join(["text", *(f"A person was here ({n}) and left before the bus came." for n in range(40))])
+    )
+    likes = [Item("made", str(n), "joke", f"Sock number {n} has left the drawer for good.") for n in range(6)]
+    write_reactions(folder / "people.jsonl", [("ann", [(item, Signal(item.id, 1)) for item in likes])])
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Path]:
-    def written(text: str = FILE) -> Path:
-        (tmp_path / "posts.csv").write_text(
-            "\n".join(["text", *(f"A person was here ({n}) and left before the bus came." for n in range(40))])
-        )
-        likes = [Item("made", str(n), "joke", f"Sock number {n} has left the drawer for good.") for n in range(6)]
-        write_reactions(tmp_path / "people.jsonl", [("ann", [(item, Signal(item.id, 1)) for item in likes])])
-        path = tmp_path / "study.toml"
-        path.write_text(text)
-        return path
-
-    return written
+    return partial(write_files, tmp_path)
 
 
 def fill(store: Store, path: Path, engine: str = "e") -> None:

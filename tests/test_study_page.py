@@ -1,0 +1,185 @@
+"""A study in headless Chromium by keys alone, and over HTTP as a forger would try it."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from studies.benchmarks.app_process import AppProcess
+from studies.benchmarks.study_client import Participant
+from studies.leaks import words
+from studies.rooms import FASTEST, LEAST_SECONDS
+from studies.store import Store
+from tests.names import names_in, names_in_sight
+from tests.studies.test_rooms import FILE, fill, write_files
+from tests.test_browser import RECORD, chromium  # noqa: F401 - a fixture
+
+BUTTONS = {"pair": "#choose-left", "mark": "#feed-like-mark", "card": "#feed-like"}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    text = FILE.replace('kinds = ["pair"]', 'kinds = ["pair", "card", "mark"]\ninterleaved = true')
+    text = text.replace('"none", "history", "human"', '"none", "human"').replace("salad = 1", "salad = 0")
+    return write_files(folder, text.replace("same = 1", "same = 0"))
+
+
+@pytest.fixture(scope="module")
+def app(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+    data = tmp_path_factory.mktemp("data")
+    fill(Store(data), study)
+    app = AppProcess(data, "--study", str(study))
+    app.data_dir = data
+    yield app
+    app.end()
+
+
+def press_on(page: Page, selector: str) -> None:
+    """Reach a control by Tab and press it, as somebody without a mouse does."""
+    for _ in range(40):
+        if page.evaluate("s => document.activeElement?.matches(s)", selector):
+            ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert ring != "none", f"the focus on {selector} cannot be seen"
+            page.keyboard.press("Space" if selector.endswith("input") else "Enter")
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"{selector} cannot be reached by Tab")
+
+
+def accessible(page: Page) -> None:
+    found = Axe().run(page, options=RULES).response["violations"]
+    told = [f"{each['id']}: {node['html'][:160]} {node['failureSummary']}" for each in found for node in each["nodes"]]
+    assert told == []
+
+
+def step_of(page: Page) -> str:
+    return page.inner_text("#study-progress").partition(":")[0]
+
+
+def trial_of(page: Page) -> str:
+    return page.get_attribute("#left-text [data-trial]", "data-trial") or ""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
+    chromium,  # noqa: F811
+    app: AppProcess,
+    width: int,
+) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.add_init_script(RECORD)
+    page.goto(f"{app.url}/?PROLIFIC_PID=P-7&SESSION_ID=S-{width}")
+    page.wait_for_selector("#consent-yes")
+    accessible(page)
+    press_on(page, "#consent-yes")
+    page.wait_for_selector("#begin")
+    accessible(page)
+    press_on(page, "#begin")
+    page.wait_for_selector("#left-text [data-trial]")
+    checked: set[str] = set()
+    texts: list[str] = []
+    moved = 0
+    while not page.is_visible("#survey-done"):
+        trial = trial_of(page)
+        kind = next(kind for kind, button in BUTTONS.items() if page.is_visible(button))
+        if kind not in checked:
+            accessible(page)
+            checked.add(kind)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it must not scroll sideways"
+        if kind == "pair":
+            page.keyboard.press("1")
+            page.wait_for_function("document.querySelector('#left-marks input').checked")
+        if moved == 3:
+            page.reload()
+            page.wait_for_selector("#left-text [data-trial]")
+            assert trial_of(page) == trial, "a refresh shows the same"
+        if moved == 5:
+            code = page.inner_text("#study-progress b")
+            context.close()
+            context = chromium.new_context(viewport={"width": width, "height": 800}, reduced_motion="reduce")
+            page = context.new_page()
+            page.add_init_script(RECORD)
+            page.goto(app.url)
+            page.wait_for_selector("#resume button")
+            press_on(page, "#resume button")
+            page.wait_for_selector("#resume-code input, #resume-code textarea")
+            page.focus("#resume-code input, #resume-code textarea")
+            page.keyboard.type(code)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#left-text [data-trial]")
+            assert trial_of(page) == trial, "another device goes on where the first stopped"
+        said = page.locator("#trial .said").all_inner_texts()
+        texts += said
+        count = sum(len(words(text)) for text in said)
+        page.wait_for_timeout(1000 * (max(LEAST_SECONDS, count / FASTEST) + 0.1))  # as the fastest reader
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "old => (document.querySelector('#left-text [data-trial]')?.dataset.trial ?? '') !== old"
+            " || document.querySelector('#survey-done')?.offsetParent",
+            arg=trial,
+        )
+        moved += 1
+    assert checked == {"pair", "card", "mark"}
+    received = "".join(page.evaluate("window.received"))
+    assert names_in(received, *texts) == []
+    assert names_in_sight(page.inner_text("body"), *texts) == []
+    accessible(page)
+    press_on(page, "#survey-age input")
+    press_on(page, "#survey-done")
+    page.wait_for_selector("#completion")
+    assert page.inner_text("#completion") == "DONE1"
+    accessible(page)
+    assert errors == []
+    assert "Traceback" not in app.said()
+    context.close()
+    store = Store(app.data_dir)
+    [who] = store.db.rows("select * from participant where platform_session = :id", id=f"S-{width}")
+    assert (who["platform_person"], who["platform_session"], who["completion"]) == ("P-7", f"S-{width}", "completed")
+    shown = "select void_reason from trial where rater = :rater and shown_at is not null"
+    kept = Counter(row["void_reason"] for row in store.db.rows(shown, rater=who["rater"]))
+    assert kept == {None: moved}
+
+
+def test_nothing_tells_an_arm_and_forgers_store_nothing(app: AppProcess) -> None:
+    for path in ("/", "/config"):
+        assert names_in(urllib.request.urlopen(f"{app.url}{path}").read().decode()) == []
+    for path in ("/gradio_api/runs", "/monitoring/summary", "/gradio_api/run/vote"):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(f"{app.url}{path}", b"{}" if "vote" in path else None))
+    mine, other = Participant(app.url), Participant(app.url)
+    for each in (mine, other):
+        each.begin()
+    trial = mine.trial
+    votes = Store(app.data_dir)
+    before = len(votes.db.rows("select * from vote"))
+
+    def stored() -> int:
+        return len(votes.db.rows("select * from vote")) - before
+
+    assert "not shown to you" in other.vote(trial=trial, choice="left")
+    assert "no choice here" in mine.vote(trial=trial, choice="best")
+    assert "no choice here" in mine.vote(trial=trial, choice="funny")
+    assert "not shown to you" in mine.vote(trial="0" * 32, choice="left")
+    assert "not in the list of choices" in mine.vote(trial=trial, choice="left", flags=["human"])
+    assert stored() == 0
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(mine.vote(trial=trial, choice="left"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stored() == 1
+    assert sum(answer == "" for answer in answers) == 1
+    assert sum("already" in answer for answer in answers) == 7
