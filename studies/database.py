@@ -76,9 +76,21 @@ class Database:
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All of it or, on any error, nothing."""
-        with self._in_plain_words(), self._db.atomic():
-            yield
+        """All of it or, on any error, nothing. The right to write is taken first: of two who read and then write, the
+        second would else be told at once that the database is in use."""
+        with self._in_plain_words():
+            outermost = not self._db.conn.in_transaction
+            if outermost:
+                self._db.execute("begin immediate")
+            try:
+                with self._db.atomic():
+                    yield
+            except BaseException:
+                if outermost:
+                    self._db.rollback()
+                raise
+            if outermost:
+                self._db.commit()
 
     @contextmanager
     def _in_plain_words(self) -> Iterator[None]:

@@ -1,15 +1,15 @@
-"""python -m studies.benchmarks speed|crash|adapters|tagging|profile|exports [--json]: measure what is here."""
+"""python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here."""
 
 import argparse
 import json
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, exports, profile, speed, tagging
+from studies.benchmarks import adapters, arithmetic, crash, exports, load, profile, speed, tagging
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["speed", "crash", "adapters", "tagging", "profile", "exports"])
+    parser.add_argument("what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"])
     parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
     parser.add_argument("--model", help="as in app.py")
@@ -44,6 +44,8 @@ def main() -> None:
     flags = ["--model", options.model] if options.model else []
     if options.what == "speed":
         found = {**speed.run(*flags), **arithmetic.run(options.model)}
+    elif options.what == "load":
+        found = load.run()
     elif options.what == "profile":
         found = profile.run()
     else:

@@ -224,6 +224,25 @@ def test_one_submission_of_a_platform_is_one_participant(room: Room) -> None:
     assert len(room.store.db.rows("select * from participant")) == 3
 
 
+def test_many_who_come_at_once_all_get_in_and_slots_of_their_own(room: Room) -> None:
+    told: list[str] = []
+
+    def come(n: int) -> None:
+        try:
+            told.append(room.consent(f"s{n}", True).step)
+        except Exception as error:
+            told.append(repr(error))
+
+    threads = [threading.Thread(target=come, args=(n,)) for n in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == ["instructions"] * 24
+    slots = room.store.db.rows("select slot from participant order by slot")
+    assert [row["slot"] for row in slots] == list(range(24))
+
+
 def test_who_says_no_is_kept_as_that_and_takes_no_slot(room: Room) -> None:
     end = room.consent("a", False)
     assert (end.step, end.code) == ("end", "NO1")

@@ -1,0 +1,133 @@
+"""Fifty raters at once on a running study, over HTTP: votes lost, doubled, how long each took, and after a kill."""
+
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from collectors.sample import Sample
+from studies.benchmarks.app_process import AppProcess
+from studies.benchmarks.study_client import Participant
+from studies.register import Register
+from studies.schedule import ask_seed
+from studies.store import Candidate, Store, new_id
+from studies.studyfile import read
+
+RATERS, TRIALS = 50, 20
+THINK = (1.0, 3.0)  # seconds between two votes of one rater
+STUDY = """
+[study]
+title = "Load"
+seed = 3
+practice = 0
+same = 0
+salad = 0
+consent = "Yes?"
+instructions = "Choose."
+[arms]
+methods = ["none", "history", "retrieval", "summary", "e2p"]
+texts = "pool"
+[profile]
+source = "none"
+"""
+
+
+def run() -> dict[str, object]:
+    """Votes, lost, doubled, p50 and p95 in milliseconds; and the same with a kill -9 after half of the votes."""
+    found: dict[str, object] = {}
+    for name, kill in (("", False), ("killed_", True)):
+        with tempfile.TemporaryDirectory() as folder:
+            found |= {f"{name}{key}": value for key, value in _once(Path(folder), kill=kill).items()}
+    return found
+
+
+def _once(folder: Path, *, kill: bool) -> dict[str, object]:
+    file = folder / "study.toml"
+    file.write_text(STUDY, encoding="utf-8")
+    fill(folder / "data", file)
+    app = AppProcess(folder / "data", "--study", str(file))
+    raters = [_Rater(number) for number in range(RATERS)]
+    try:
+        spent = _vote(app, raters, TRIALS // 2 if kill else TRIALS)
+        changed = 0
+        if kill:
+            before = {rater.number: rater.there.trial for rater in raters}
+            app.kill()
+            app = AppProcess(folder / "data", "--study", str(file))
+            for rater in raters:
+                rater.come(app.url)
+            changed = sum(before[rater.number] != rater.there.trial for rater in raters)
+            spent += _vote(app, raters, TRIALS - TRIALS // 2)
+        memory = app.memory_gb()
+    finally:
+        app.end()
+    votes = Store(folder / "data").db.rows("select trial_id, count(*) as n from vote group by trial_id")
+    stored = Counter(row["trial_id"] for row in votes)
+    said = Counter(trial for rater in raters for trial in rater.voted)
+    return {
+        "votes": sum(said.values()),
+        "lost": len(said.keys() - stored.keys()),
+        "doubled": sum(row["n"] - 1 for row in votes) + sum(n - 1 for n in said.values()),
+        "refused": sum(rater.refused for rater in raters),
+        "vote_p50_ms": round(1e3 * float(np.quantile(spent, 0.5))),
+        "vote_p95_ms": round(1e3 * float(np.quantile(spent, 0.95))),
+        "vote_worst_ms": round(1e3 * max(spent)),
+        "memory_gb": round(memory, 2),
+    } | ({"another_next_trial": changed} if kill else {})
+
+
+class _Rater:
+    def __init__(self, number: int) -> None:
+        self.number, self.cookie = number, f"{number:032x}"
+        self.voted: list[str] = []
+        self.refused = 0
+        self.there: Participant
+
+    def come(self, url: str) -> None:
+        self.there = Participant(url, self.cookie)
+        self.there.call("look")
+
+    def vote(self, count: int, spent: list[float]) -> None:
+        dice = random.Random(f"{self.number} {count}")
+        for _ in range(count):
+            time.sleep(dice.uniform(*THINK))
+            trial = self.there.trial
+            started = time.perf_counter()
+            if self.there.vote(dice.choice(("left", "right", "both", "neither"))):
+                self.refused += 1
+            else:
+                self.voted.append(trial)
+            spent.append(time.perf_counter() - started)
+
+
+def _vote(app: AppProcess, raters: list[_Rater], count: int) -> list[float]:
+    spent: list[float] = []
+
+    def one(rater: _Rater) -> None:
+        if not rater.voted:
+            rater.there = Participant(app.url, rater.cookie)
+            rater.there.begin()
+        rater.vote(count, spent)
+
+    threads = [threading.Thread(target=one, args=(rater,)) for rater in raters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return spent
+
+
+def fill(data_dir: Path, file: Path) -> None:
+    """A pool of the sample's texts, dealt to the arms: no model is needed to time votes."""
+    study, store = read(file), Store(data_dir)
+    register = Register(store.db)
+    register.open_study(study.design.id, study.title, study.settings)
+    texts = [item.text for item, _ in Sample()]
+    for topic in study.design.topics:
+        for arm in study.design.arms:
+            text = texts[ask_seed(f"{topic} {arm}", 0, 0) % len(texts)]
+            register.put(study.design.id, "", topic, 0, Candidate(new_id(), arm, text), "the sample")
