@@ -1,5 +1,5 @@
-"""report: a study as one page; export: its tables; backup: a copy to browse; pregenerate: write a study's texts
-beforehand; simulate: what the statistics are worth, without people."""
+"""report: a study as one page; export: its tables; backup: a copy to browse; judge: language models beside people;
+pregenerate: write a study's texts beforehand; simulate: what the statistics are worth, without people."""
 
 import argparse
 import sys
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import get_args
 
 from collectors.item import CollectError
-from engine.backbone import BackboneError
+from engine.backbone import Backbone, BackboneError
+from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.plan import Quantize
 from engine.state import StateError
 from engine.weights import WeightsError
 from studies.database import FILE, StoreError
 from studies.export import backup, export
+from studies.judge import ClaudeJudge, LocalJudge
+from studies.judging import judge
 from studies.pregenerate import fill, people_of
 from studies.records import records
 from studies.report import report
@@ -47,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--study", metavar="ID", help="which study (default: what was judged outside of studies)")
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="report|export|backup|pregenerate|simulate")
+    commands = parser.add_subparsers(required=True, metavar="report|export|backup|judge|pregenerate|simulate")
     page = commands.add_parser("report", parents=[shared, one], help="one HTML page for a referee")
     page.add_argument("--out", type=Path, required=True, metavar="report.html")
     page.add_argument("--seed", type=int, default=0, help="of the resampling (default: %(default)s)")
@@ -66,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     pool.add_argument("--quantize", choices=get_args(Quantize), default="auto", help="as in app.py")
     pool.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     pool.set_defaults(command=_pregenerate)
+    judges = commands.add_parser("judge", parents=[shared, one], help="let language models judge the same pairs")
+    judges.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
+    judges.add_argument("--claude", metavar="NAME", help="a model of the Anthropic API instead; needs a key and --send")
+    judges.add_argument("--send", action="store_true", help="yes: the pairs, with --personal likes too, go to that API")
+    judges.add_argument("--personal", action="store_true", help="tell the judge what each rater likes")
+    judges.set_defaults(command=_judge)
     commands.add_parser("simulate", help="the statistics on planted tastes", add_help=False)
     return parser
 
@@ -94,6 +103,30 @@ def _export(options: argparse.Namespace) -> Iterator[str]:
 
 def _backup(options: argparse.Namespace) -> Iterator[str]:
     yield str(backup(_store(options.data_dir), options.out))
+
+
+def _judge(options: argparse.Namespace) -> Iterator[str]:
+    store = _store(options.data_dir)
+    there = records(store, options.study)
+    if not there.ballots:
+        raise Refused("no pair was judged by people: there is nothing to stand beside")
+    if not options.claude:
+        try:
+            local = LocalJudge(Backbone.load(options.model))
+        except (WeightsError, BackboneError) as error:
+            raise CannotStart(str(error)) from error
+        # a small model's lean to one place is larger than what it finds funny: it is taken off
+        yield from judge(store, there, local, personal=options.personal, centred=True)
+        return
+    claude = Claude.from_environment(options.claude)
+    if not claude:
+        raise CannotStart("no ANTHROPIC_API_KEY is set: set it, or leave --claude out")
+    if not options.send:
+        raise Refused("the pairs would go to the Anthropic API, with --personal the raters' likes as well: say --send")
+    try:
+        yield from judge(store, there, ClaudeJudge(claude, lambda: True), personal=options.personal)
+    except (ApiTrouble, NotPermitted) as error:
+        raise CannotStart(f"{error}; what was judged is kept, and the same command goes on") from error
 
 
 def _pregenerate(options: argparse.Namespace) -> Iterator[str]:

@@ -18,6 +18,7 @@ vote        what you chose; trial says which texts were shown, candidate who wro
 flag        "sounds AI" and "offensive";  summary: what a model made of your taste
 edit        what you did to your profile: name, pin, mute, out
 import      what you imported and when;  consent: what may be sent, and the words you agreed to
+study, participant, answer, event, pool, verdict: of studies that were run in this data folder
 rater, session, schedule, selection, chunk: how these hang together (docs/schema.md)
 
 Left out: vector (numbers that are computed from the texts). states/ holds what was fitted to you.

@@ -330,6 +330,28 @@ create table pool (
     primary key (study, profile, arm, topic, attempt)
 )
 """
+# What an LLM judge says of a pair, beside the person's vote: log-odds for the left text, and for whatever stood first
+# in either order.
+_VERDICT = """
+create table verdict (
+    trial_id text not null references trial (id),
+    judge text not null,
+    choice text not null check (choice in ('left', 'right', 'tie')),
+    score real not null,
+    first real not null,
+    second real not null,
+    at text not null,
+    primary key (trial_id, judge)
+)
+"""
+# The one door by which a vote becomes a lesson: cards outside of studies, not withdrawn. A verdict never comes through.
+_TAUGHT = """
+create view taught as
+select v.number, t.rater, c.item_id, case v.choice when 'like' then 1 else -1 end as sign, v.at
+from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
+where t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
+and not exists (select 1 from undo u where u.trial_id = v.trial_id)
+"""
 
 
 @migrations(transactional=False)
@@ -341,6 +363,8 @@ def m006_studies(db: Database) -> None:
         with db.atomic():
             _run(db, SIXTH)
             _run(db, _TRIAL)
+            _run(db, _VERDICT)
+            _run(db, _TAUGHT)
             if broken := list(db.query("pragma foreign_key_check")):
                 raise ValueError(f"{len(broken)} rows refer to nothing")
     finally:

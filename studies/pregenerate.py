@@ -4,16 +4,17 @@ import gc
 from collections.abc import Iterator
 from dataclasses import replace
 
+from collectors.item import CollectError, read_reactions
 from engine.backbone import Backbone
-from engine.learning import missing
+from engine.learning import missing, stand_on
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
-from engine.profile import Profile
+from engine.profile import Profile, build
 from engine.summary import MIN_LIKES, summarize
 from studies.pairs import void_reason_of, write_texts
 from studies.register import Register
-from studies.schedule import HUMAN, Slot, ask_seed
+from studies.schedule import HUMAN, Slot, ask_seed, texts_needed
 from studies.store import Store, new_id
 from studies.studyfile import MODEL, Study, StudyError
 
@@ -22,11 +23,11 @@ TRIES = 4  # that may not be shown, until a place stays empty
 
 
 def fill(
-    store: Store, study: Study, people: dict[str, Profile], texts: int = 1, quantize: Quantize = "auto"
+    store: Store, study: Study, people: dict[str, Profile], quantize: Quantize = "auto", *, base: bool = True
 ) -> Iterator[str]:
-    """Write `texts` of every arm about every topic for each of `people` (or for nobody); yields lines of progress.
+    """Write every text that a rater may meet, for each of `people` (or for nobody); yields lines of progress.
 
-    Raises StudyError for an arm that cannot run.
+    With `base` all stand on the task-adapted model, where there is one. Raises StudyError for an arm that cannot run.
     """
     register = Register(store.db)
     register.open_study(study.design.id, study.title, study.settings)
@@ -40,7 +41,7 @@ def fill(
                 (arm, topic, n)
                 for arm in arms
                 for topic in study.design.topics
-                for n in range(texts)
+                for n in range(texts_needed(study.design))
                 if (arm, topic, n) not in register.pooled(study.design.id, name)
             ]
             for name in people or {"": Profile("")}
@@ -49,11 +50,24 @@ def fill(
             continue
         yield f"loading {model or 'the default model'}"
         lm = Backbone.load(model or None, quantize)
+        if base:
+            stand_on(lm, store.db.folder)
         for name, places in lacks.items():
             yield from _fill_for(store, study, lm, people.get(name, Profile("")), name, places)
         del lm
         gc.collect()
     yield "the pool is full"
+
+
+def people_of(store: Store, study: Study) -> dict[str, Profile]:
+    """The people of a study's file, by name; none where it names no file. Raises StudyError."""
+    try:
+        return {
+            name: build(name, [(item, signal) for item, signal in reactions if signal], encode=store.vectors)
+            for name, reactions in (read_reactions(study.people) if study.people else ())
+        }
+    except CollectError as error:
+        raise StudyError(f"the people cannot be read: {error}") from error
 
 
 def _fill_for(

@@ -10,10 +10,7 @@ from studies.database import Database, Row
 
 Reaction = tuple[Item, Signal]
 BATCH = 1_000
-_VOTED = """select v.number, c.item_id, case v.choice when 'like' then 1 else -1 end as sign, v.at
-from vote v join trial t on t.id = v.trial_id join candidate c on c.id = t.left_id
-where t.rater = :rater and t.role = 'teach' and v.choice in ('like', 'dislike') and c.item_id is not null
-and v.number > :after and not exists (select 1 from undo u where u.trial_id = v.trial_id) order by v.number"""
+_VOTED = "select number, item_id, sign, at from taught where rater = :rater and number > :after order by number"
 
 
 class Reactions:

@@ -5,12 +5,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 from studies.database import FILE, Row, StoreError
 from studies.ratings import LIKES, Ballot, Mark
+from studies.register import Register
 from studies.schedule import SALAD
 from studies.store import FLAGS, Refused, Store
 
@@ -123,6 +124,8 @@ class Records:
     events: tuple[Event, ...]
     raters: tuple[Rater, ...]
     others: tuple[str, ...]
+    # by judge and trial: choice and score
+    judges: Mapping[str, Mapping[str, tuple[str, float]]] = field(default_factory=dict)
 
     @property
     def event_counts(self) -> dict[str, int]:
@@ -136,6 +139,7 @@ def records(store: Store, study: str | None) -> Records:
     rows = [row for row in trials(store, study) if row["role"] == "judge" and row["purpose"] != "practice"]
     counted = sorted((row for row in rows if counts(row, *COUNTED)), key=lambda row: int(row["vote_number"]))
     votes = Counter(row["rater"] for row in counted)
+    held = Register(store.db)
     return Records(
         study=known,
         ballots=tuple(_ballot(row) for row in counted if counts(row, "main") and row["kind"] == "pair"),
@@ -160,6 +164,7 @@ def records(store: Store, study: str | None) -> Records:
             for p in participants(store, study)
         ),
         others=tuple(other for other in studies(store) if other != study),
+        judges={name: held.verdicts(name) for name in held.judges()},
     )
 
 

@@ -1,12 +1,13 @@
-"""Who takes part in a study: slots, what they answered, what happened, and texts that were written beforehand. SQL."""
+"""Who takes part in a study: slots, answers, events, what judges said, and texts written beforehand. SQL."""
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from studies.database import Database, Row
+from studies.judge import Verdict
 from studies.store import Candidate, Refused, now
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # of codes that people type: none looks like another
@@ -31,14 +32,22 @@ class Register:
         self.db = db
 
     def open_study(self, study: str, title: str, settings: Mapping[str, object]) -> None:
-        """Make a study known; the same one again is the same one."""
-        self.db.run(
-            "insert into study values (:id, :title, :settings, :at) on conflict do nothing",
-            id=study,
-            title=title,
-            settings=json.dumps(settings, default=list, ensure_ascii=False),
-            at=now(),
-        )
+        """Make a study known. One of the same design whose other settings changed is the same study: its latest
+        settings hold, and the change is an event once somebody takes part."""
+        told = json.dumps(settings, default=list, ensure_ascii=False, sort_keys=True)
+        with self.db.atomic():
+            for row in self.db.rows("select settings from study where id = :id", id=study):
+                joined = self.db.rows("select 1 from participant where study = :id limit 1", id=study)
+                if row["settings"] != told and joined:
+                    self.note(study, None, "settings changed", {"before": json.loads(row["settings"])})
+            self.db.run(
+                """insert into study values (:id, :title, :settings, :at) on conflict (id) do update
+                set title = excluded.title, settings = excluded.settings""",
+                id=study,
+                title=title,
+                settings=told,
+                at=now(),
+            )
 
     # ---- people
 
@@ -65,7 +74,7 @@ class Register:
             if known := self.of_session(session):
                 return known
             if known := self.of_submission(study, submission):
-                self._hand_over(known, session)
+                self.hand_over(known, session)
                 return known
             self._reclaim(study, patience)
             slot = self.db.rows(
@@ -119,10 +128,10 @@ class Register:
         if mine and mine.rater != there.rater:
             raise Refused("this browser takes part already, with another code")
         with self.db.atomic():
-            self._hand_over(there, session)
+            self.hand_over(there, session)
         return there
 
-    def _hand_over(self, there: Participant, session: str) -> None:
+    def hand_over(self, there: Participant, session: str) -> None:
         """What lies on the table of any device lies on this one's from now on."""
         self.db.run(
             "insert into session values (:id, :rater, :at) on conflict do nothing",
@@ -208,6 +217,30 @@ class Register:
         [row] = self.db.rows("select * from candidate where id = :id", id=candidate_id)
         told = {name: row[name] for name in ("id", "arm", "text", "item_id", "tokens", "seconds", "finish", "state")}
         return Candidate(**told, evidence=tuple(json.loads(row["evidence"])))
+
+    # ---- judges
+
+    def keep_verdicts(self, judge: str, said: Iterable[tuple[str, Verdict]]) -> None:
+        """Keep what a judge says of trials; a second verdict on one changes nothing."""
+        with self.db.atomic():
+            for trial, verdict in said:
+                self.db.run(
+                    """insert into verdict values (:trial, :judge, :choice, :score, :first, :second, :at)
+                    on conflict do nothing""",
+                    trial=trial,
+                    judge=judge,
+                    at=now(),
+                    **asdict(verdict),
+                )
+
+    def verdicts(self, judge: str) -> dict[str, tuple[str, float]]:
+        """Choice and score of a judge, by trial."""
+        rows = self.db.rows("select trial_id, choice, score from verdict where judge = :judge", judge=judge)
+        return {row["trial_id"]: (row["choice"], row["score"]) for row in rows}
+
+    def judges(self) -> list[str]:
+        rows = self.db.rows("select distinct judge from verdict order by judge")
+        return [row["judge"] for row in rows]
 
     # ---- the pool
 

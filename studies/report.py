@@ -1,7 +1,7 @@
 """A study, or play, as one HTML page for a referee: no script, no network, and a table beside every plot.
 
-What comes from the store is escaped where it is put on the page, by `_table`, `_forest`, `_lines` and `report`; raters
-are numbered as they came and never named.
+What comes from the store is escaped where it is put on the page, by `figures` and `report`; raters are numbered as they
+came and never named.
 """
 
 import json
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from engine.methods import ARMS
-from studies.agreement import Interval, repeatability
+from studies.agreement import Interval, agree, repeatability
 from studies.detect import detection, recognisability
 from studies.effects import heterogeneity, side_bias, styled
+from studies.figures import NONE, Bar, Cell, fold, forest, lines, table, whole
 from studies.pairs import title
 from studies.ratings import RESAMPLES, Ballot, Rate, mark_rates, numbers, rates, share, standings
 from studies.records import Records
@@ -32,15 +33,11 @@ FEW = 20  # raters, under which the intervals were measured to hold the truth le
 MARGIN = 0.1  # a share of wins that is within this of one half is as good as one half
 MAX_TEXTS = 200  # of each arm that the classifier reads, drawn by the seed: it takes minutes over thousands
 MAX_EVENTS = 200  # that are listed; all are counted, and all are in the export
-NONE = "\u2013"
 WHOLE = (
     f"Intervals are 95 %: raters are drawn {RESAMPLES} times with all that they said, because votes of one person hang "
     "together, and the spread of the draws meets Student's t for so many raters. Of one rater they are that rater's."
 )
 BOUNDS = "Intervals are 95 %, from drawing raters anew with all that they said, as in the standings."
-
-Cell = str | int
-Bar = tuple[str, float, float, float]  # label, value, low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +90,11 @@ def _protocol(records: Records, seed: int) -> Section:
         return Section("protocol", "Protocol", told, _arms(arms) if arms else "")
     rows = [("study id", records.study.id), ("opened", records.study.opened), *_flat(records.study.public)]
     arms = [str(arm) for arm in records.study.settings.get("design", {}).get("arms", ())]
-    return Section("protocol", "Protocol", told, _table("Settings", ("setting", "value"), rows) + _arms(arms))
+    return Section("protocol", "Protocol", told, table("Settings", ("setting", "value"), rows) + _arms(arms))
 
 
 def _arms(arms: Sequence[str]) -> str:
-    return _table("Arms", ("arm", "what it is"), [(arm, _title(arm)) for arm in arms])
+    return table("Arms", ("arm", "what it is"), [(arm, _title(arm)) for arm in arms])
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -133,7 +130,7 @@ def _people(records: Records, seed: int) -> Section:
         (_rater(n), r.joined, r.ended or NONE, r.completion or NONE, r.left or NONE, r.votes)
         for n, r in enumerate(records.raters, 1)
     ]
-    body = _table("In all", ("what", "how many"), rows) + _fold(_table("Each rater", head, each) if each else "")
+    body = table("In all", ("what", "how many"), rows) + fold(table("Each rater", head, each) if each else "")
     return Section("people", "Raters and votes", told, body)
 
 
@@ -152,7 +149,7 @@ def _standings(records: Records, seed: int) -> Section:
         (_title(r.arm), f"{r.strength:+.2f}", f"{r.low:+.2f} to {r.high:+.2f}", r.wins, r.losses, r.ties) for r in rows
     ]
     head = ("arm", "strength", "95 % interval", "won", "lost", "tied")
-    body = _forest("Strength, log-odds against the average arm", bars, 0.0) + _table("Standings", head, cells)
+    body = forest("Strength, log-odds against the average arm", bars, 0.0) + table("Standings", head, cells)
     return Section("standings", "Standings", told, body if rows else "")
 
 
@@ -189,7 +186,7 @@ def _of_rates(rows: Sequence[Rate]) -> str:
     body = ""
     for kind, name in (("like", "Liked"), ("dislike", "Disliked"), ("sounds_ai", "Sounds like AI")):
         bars = [(_title(r.arm), r.value, r.low, r.high) for r in rows if r.kind == kind]
-        body += _forest(name, bars, None, (0.0, 1.0)) if bars else ""
+        body += forest(name, bars, None, (0.0, 1.0)) if bars else ""
     by_arm: defaultdict[str, dict[str, Rate]] = defaultdict(dict)
     for row in rows:
         by_arm[row.arm][row.kind] = row
@@ -197,7 +194,7 @@ def _of_rates(rows: Sequence[Rate]) -> str:
         [_title(arm), *(_percent(r.value, r.low, r.high) for r in kinds.values()), str(kinds["like"].n)]
         for arm, kinds in by_arm.items()
     ]
-    return body + _table("Rates", ("arm", "liked", "disliked", "sounds like AI", "texts judged"), cells) if rows else ""
+    return body + table("Rates", ("arm", "liked", "disliked", "sounds like AI", "texts judged"), cells) if rows else ""
 
 
 def _matrix(records: Records, seed: int) -> Section:
@@ -211,7 +208,7 @@ def _matrix(records: Records, seed: int) -> Section:
         (_title(a), *(f"{n['won']}-{n['lost']}-{n['tied']}" if (n := met.get((a, b))) else NONE for b in arms))
         for a in arms
     ]
-    body = _table("Head to head", ("arm", *map(_title, arms)), cells) if arms else ""
+    body = table("Head to head", ("arm", *map(_title, arms)), cells) if arms else ""
     return Section("matrix", "Head to head", told, body)
 
 
@@ -236,10 +233,10 @@ def _sequential(records: Records, seed: int) -> Section:
         now, most = f"{found.e_values[-1]:.3g}", f"{max(found.e_values):.3g}"
         cells.append((f"{len(curves)}. {name}", f"{found.wins}-{found.losses}", bounds, now, most, found.verdict))
     head = ("pair", "won-lost", "share of the first, interval", "e-value now", "highest", "verdict")
-    body = _lines(
+    body = lines(
         f"E-value after each decided vote, the pairs by number; the dashed line is {ENOUGH:.0f}", curves, ENOUGH
     )
-    body += _table("Each pair", head, cells)
+    body += table("Each pair", head, cells)
     return Section("sequential", "Evidence so far", told, body if cells else "", "decided votes between two arms")
 
 
@@ -262,8 +259,30 @@ def _agreement(records: Records, seed: int) -> Section:
     rows.append(_of_share("single texts: the same verdict", again, seed))
     there = [row for row in rows if row]
     head = ("what", "how often", "trials shown twice")
-    body = _table("Raters beside themselves", head, there) if there else ""
+    body = table("Raters beside themselves", head, there) if there else ""
     return Section("agreement", "Self-agreement", told, body, "counted votes on trials that were shown again")
+
+
+def _judges(records: Records, seed: int) -> Section:
+    told = (
+        "Language models asked about the same blind pairs in both orders; a verdict that does not survive the swap is "
+        "a tie. Accuracy is over pairs that both decided, kappa over left, right and tie, rank is Spearman's between "
+        "the arms' strengths by people and by the judge, AUC of its log-odds for what people chose. People's own "
+        f"agreement with themselves stands above: nobody can do better. {BOUNDS}"
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, verdicts in records.judges.items():
+        choices = {trial: choice for trial, (choice, _) in verdicts.items()}
+        scores = {trial: score for trial, (_, score) in verdicts.items()}
+        found = agree(records.ballots, choices, scores, seed=seed)
+        judged = [choices[ballot.trial] for ballot in records.ballots if ballot.trial in choices]
+        if judged:
+            ties = f"{sum(choice == 'tie' for choice in judged) / len(judged):.0%}"
+            parts = (found.accuracy, found.kappa, found.rank, found.auc)
+            rows.append((name, len(judged), ties, *map(_with_bounds, parts)))
+    head = ("judge", "pairs", "ties", "accuracy", "kappa", "rank", "AUC")
+    body = table("Judges beside people", head, rows) if rows else ""
+    return Section("judges", "LLM judges", told, body, "verdicts: run python -m studies judge")
 
 
 def _detection(records: Records, seed: int) -> Section:
@@ -284,8 +303,8 @@ def _detection(records: Records, seed: int) -> Section:
         for row in rows
     ]
     bars = [(_title(row.arm), row.rate.value, row.rate.low, row.rate.high) for row in rows]
-    body = _forest("Marked as sounding like AI, in pairs and alone", bars, None, (0.0, 1.0))
-    body += _table("Detection", ("arm", "marked", "d'", "bias", "texts judged"), cells)
+    body = forest("Marked as sounding like AI, in pairs and alone", bars, None, (0.0, 1.0))
+    body += table("Detection", ("arm", "marked", "d'", "bias", "texts judged"), cells)
     return Section("detection", "Detection", told, body if cells else "", "counted votes that were not skipped")
 
 
@@ -304,9 +323,9 @@ def _recognisability(records: Records, seed: int) -> Section:
     except ValueError:  # too few to learn from some and be asked about others
         return Section("recognisability", "Recognisability", told, "", lacks)
     all_of = ("all arms at once", _percent(found.accuracy.value, found.accuracy.low, found.accuracy.high))
-    rows = [(*all_of, _share(found.chance))]
-    rows += [(f"{_title(a)} and {_title(b)}", _share(auc), _share(0.5)) for (a, b), auc in found.pairs.items()]
-    body = _table("Arms told by their texts", ("which", "right", "chance"), rows)
+    rows = [(*all_of, whole(found.chance))]
+    rows += [(f"{_title(a)} and {_title(b)}", whole(auc), whole(0.5)) for (a, b), auc in found.pairs.items()]
+    body = table("Arms told by their texts", ("which", "right", "chance"), rows)
     return Section("recognisability", "Recognisability", told, body)
 
 
@@ -346,9 +365,9 @@ def _heterogeneity(records: Records, seed: int) -> Section:
         for r in rows
     ]
     dots = [(_title(r.arm), r.strength, r.strength, r.strength) for r in rows]
-    body = _table("Spread", ("what", "value"), [("standard deviation, log-odds", f"{found.sd:.2f}")])
-    body += _forest("Each dot is a rater: strength, log-odds", dots, 0.0)
-    body += _fold(_table("Each rater", ("arm", "rater", "strength", "95 % interval"), cells))
+    body = table("Spread", ("what", "value"), [("standard deviation, log-odds", f"{found.sd:.2f}")])
+    body += forest("Each dot is a rater: strength, log-odds", dots, 0.0)
+    body += fold(table("Each rater", ("arm", "rater", "strength", "95 % interval"), cells))
     return Section("heterogeneity", "Differences between raters", told, body)
 
 
@@ -364,8 +383,8 @@ def _sides(records: Records, seed: int) -> Section:
     found = side_bias(records.ballots, seed=seed)
     cells = [("left", _percent(found.share, found.low, found.high), f"{found.p:.3f}", found.n)]
     head = ("side", "share and 95 % interval", "p", "decided votes")
-    body = _forest("Share of the left side", [("left", found.share, found.low, found.high)], 0.5, (0.0, 1.0))
-    return Section("sides", "Side bias", told, body + _table("Side bias", head, cells))
+    body = forest("Share of the left side", [("left", found.share, found.low, found.high)], 0.5, (0.0, 1.0))
+    return Section("sides", "Side bias", told, body + table("Side bias", head, cells))
 
 
 def _style(records: Records, seed: int) -> Section:
@@ -378,9 +397,9 @@ def _style(records: Records, seed: int) -> Section:
     found = styled(records.ballots, seed=seed)
     named = [(row.name, row.value, row.low, row.high) for row in found.coefficients]
     arms = [(_title(row.arm), row.strength, row.low, row.high) for row in found.standings]
-    body = _forest("Strength with style held equal", arms, 0.0)
-    body += _table("Standings with style held equal", ("arm", "strength", "95 % interval"), _signed_rows(arms))
-    body += _table("What style is worth", ("what", "log-odds", "95 % interval"), _signed_rows(named))
+    body = forest("Strength with style held equal", arms, 0.0)
+    body += table("Standings with style held equal", ("arm", "strength", "95 % interval"), _signed_rows(arms))
+    body += table("What style is worth", ("what", "log-odds", "95 % interval"), _signed_rows(named))
     return Section("style", "Style control", told, body if arms else "")
 
 
@@ -396,14 +415,14 @@ def _catches(records: Records, seed: int) -> Section:
         rows.append(_of_share(name, [(c.rater, c.passed) for c in records.catches if c.purpose == purpose], seed))
     failed = Counter(catch.rater for catch in records.catches if not catch.passed)
     head = ("trials", "passed", "how many")
-    body = _table("Catch trials", head, [row for row in rows if row]) if records.catches else ""
+    body = table("Catch trials", head, [row for row in rows if row]) if records.catches else ""
     each = [(_rater(n), failed[r.id]) for n, r in enumerate(records.raters, 1) if failed[r.id]]
-    body += _table("Who failed some", ("rater", "failed"), each) if each else ""
+    body += table("Who failed some", ("rater", "failed"), each) if each else ""
     if without := {rater for rater, count in failed.items() if count > 1}:
         kept = standings([ballot for ballot in records.ballots if ballot.rater not in without], seed=seed)
         bars = [(_title(row.arm), row.strength, row.low, row.high) for row in kept]
         told_of = f"Standings without the {_many(len(without), 'rater')} who failed two or more"
-        body += _table(told_of, ("arm", "strength", "95 % interval"), _signed_rows(bars)) if bars else ""
+        body += table(told_of, ("arm", "strength", "95 % interval"), _signed_rows(bars)) if bars else ""
     return Section("catches", "Catch trials", told, body, "counted votes on catch trials")
 
 
@@ -412,8 +431,8 @@ def _voids(records: Records, seed: int) -> Section:
         "Trials that do not count, by reason, of all that were written: most are texts that nobody was shown because "
         "they would tell how they were made or leave nothing to choose; another attempt takes their place."
     )
-    rows = [(why, count, _share(count / records.trials)) for why, count in records.voids.items()]
-    body = _table("Void trials", ("reason", "trials", "of all"), rows) if rows else ""
+    rows = [(why, count, whole(count / records.trials)) for why, count in records.voids.items()]
+    body = table("Void trials", ("reason", "trials", "of all"), rows) if rows else ""
     return Section("voids", "Void trials", told, body, "void trials; all that were written count")
 
 
@@ -427,13 +446,25 @@ def _events(records: Records, seed: int) -> Section:
     ]
     more = len(records.events) - len(listed)
     caption = f"Each event, {more} more in the export" if more else "Each event"
-    body = _table("Events", ("event", "how often"), rows) if rows else ""
-    body += _fold(_table(caption, ("at", "event", "rater", "told"), listed)) if listed else ""
+    body = table("Events", ("event", "how often"), rows) if rows else ""
+    body += fold(table(caption, ("at", "event", "rater", "told"), listed)) if listed else ""
     return Section("events", "Events", told, body, "events; nothing was logged")
 
 
 SECTIONS: tuple[Callable[[Records, int], Section], ...] = (
-    *(_protocol, _people, _standings, _rates, _marks, _matrix, _sequential, _agreement, _detection, _recognisability),
+    *(
+        _protocol,
+        _people,
+        _standings,
+        _rates,
+        _marks,
+        _matrix,
+        _sequential,
+        _agreement,
+        _judges,
+        _detection,
+        _recognisability,
+    ),
     *(_heterogeneity, _sides, _style, _catches, _voids, _events),
 )
 
@@ -464,16 +495,12 @@ def _span(counts: Sequence[int]) -> str:
     return f"{min(counts)}, {median(counts):g}, {max(counts)}" if counts else NONE
 
 
-def _share(value: float) -> str:
-    return f"{value:.0%}" if math.isfinite(value) else NONE
-
-
 def _signed(value: float) -> str:
     return f"{value:+.2f}" if math.isfinite(value) else NONE
 
 
 def _percent(value: float, low: float, high: float) -> str:
-    return f"{_share(value)} ({_share(low)} to {_share(high)})"
+    return f"{whole(value)} ({whole(low)} to {whole(high)})"
 
 
 def _signed_rows(bars: Iterable[Bar]) -> list[tuple[str, str, str]]:
@@ -507,139 +534,6 @@ def _told(told: str) -> str:
     return ", ".join(f"{key}: {value}" for key, value in said.items()) if isinstance(said, dict) else told
 
 
-# ---- tables and plots
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """A table whose first column names its rows. Every cell is escaped."""
-    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(str(row[0]))}</th>'
-        + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide" tabindex="0"><table><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _fold(table: str) -> str:
-    return f"<details><summary>Show each</summary>{table}</details>" if table else ""
-
-
-FEW_CURVES = 6
-WIDTH, LABELS, ROW, EDGE, LEFT = 760, 250, 26, 24, 60  # of plots, in units of their own
-
-
-def _forest(caption: str, bars: Sequence[Bar], mark: float | None, span: tuple[float, float] | None = None) -> str:
-    """Values with their intervals, one line for each label; `mark` is where a dashed line stands."""
-    shown = [bar for bar in bars if all(map(math.isfinite, bar[1:]))]
-    if not shown:
-        return ""
-    ends = [end for bar in shown for end in bar[1:]] + ([] if mark is None else [mark])
-    ticks = _ticks(*(span or (min(ends), max(ends))))
-    low, high = min(ticks[0], *ends), max(ticks[-1], *ends)
-
-    def x(value: float) -> float:
-        return round(LABELS + (value - low) / (high - low) * (WIDTH - LABELS - EDGE), 1)
-
-    lines = list(dict.fromkeys(label for label, *_ in shown))
-    floor = ROW * len(lines) + 6
-    show = _share if span == (0.0, 1.0) else _plain
-    parts = _grid([(x(tick), show(tick)) for tick in ticks], floor)
-    if mark is not None:
-        parts += f'<line class="mark" x1="{x(mark)}" x2="{x(mark)}" y1="0" y2="{floor}"/>'
-    for row, label in enumerate(lines):
-        parts += _label(label, ROW * row + 20)
-    drawn: Counter[str] = Counter()
-    for label, value, left, right in shown:
-        y = ROW * lines.index(label) + 16
-        if left < right:
-            parts += f'<line class="bar" x1="{x(left)}" x2="{x(right)}" y1="{y}" y2="{y}"/>'
-        y += (0, -4, 4, -8, 8)[drawn[label] % 5]  # of many on one line, equal ones do not hide each other
-        drawn[label] += 1
-        parts += f'<circle class="dot" cx="{x(value)}" cy="{y}" r="{5 if left < right else 3.5}"/>'
-    return _figure(caption, parts, floor + 24)
-
-
-def _lines(caption: str, curves: Sequence[tuple[str, Sequence[float]]], mark: float) -> str:
-    """Curves over the number of votes, few ones named, of many those beyond `mark`. The scale of the values is
-    logarithmic and ends at a thousandth and a million."""
-    logs = {name: [math.log10(min(max(value, 1e-3), 1e6)) for value in values] for name, values in curves}
-    if not logs:
-        return ""
-    most = max(len(values) for values in logs.values())
-    level = math.log10(mark)
-    low = min(-1.0, *(min(values) for values in logs.values()))
-    high = max(level + 0.5, *(max(values) for values in logs.values()))
-    floor = 240
-
-    def at(step: int, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - 2 * LEFT) * step / most
-        return round(x, 1), round(floor - (floor - 8) * (value - low) / (high - low), 1)
-
-    parts = ""
-    for power in range(math.ceil(low), math.floor(high) + 1):
-        x, y = at(0, power)
-        parts += f'<line class="grid" x1="{x}" x2="{WIDTH - LEFT}" y1="{y}" y2="{y}"/>'
-        parts += f'<text class="tick" x="{x - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g}</text>'
-    x, y = at(0, level)
-    parts += f'<line class="mark" x1="{x}" x2="{WIDTH - LEFT}" y1="{y}" y2="{y}"/>'
-    placed: list[tuple[float, float]] = []
-    for name, values in sorted(logs.items(), key=lambda curve: -curve[1][-1]):
-        beyond = max(values) >= level
-        points = " ".join("{},{}".format(*at(step, value)) for step, value in enumerate([0.0, *values]))
-        parts += f'<polyline class="{"curve strong" if beyond else "curve"}" points="{points}"/>'
-        if beyond or len(logs) <= FEW_CURVES:
-            x, y = at(len(values), values[-1])
-            while any(abs(x - other) < 20 and abs(y - there) < 14 for other, there in placed):
-                y += 1  # no name upon another
-            placed.append((x, y))
-            parts += f'<text class="name" x="{x + 6:.1f}" y="{y + 4:.1f}">{escape(name)}</text>'
-    parts += f'<text class="tick" x="{LEFT}" y="{floor + 18}">0</text>'
-    parts += f'<text class="tick" x="{WIDTH - LEFT}" y="{floor + 18}" text-anchor="end">{most} votes</text>'
-    return _figure(caption, parts, floor + 24)
-
-
-def _figure(caption: str, parts: str, height: float) -> str:
-    return (
-        f'<figure><figcaption>{escape(caption)}</figcaption><svg role="img" viewBox="0 0 {WIDTH} {height}" '
-        f'aria-label="{escape(caption)}; the numbers stand in the table below">{parts}</svg></figure>'
-    )
-
-
-def _grid(ticks: Iterable[tuple[float, str]], floor: float) -> str:
-    return "".join(
-        f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="{floor}"/>'
-        f'<text class="tick" x="{x}" y="{floor + 16}" text-anchor="middle">{escape(name)}</text>'
-        for x, name in ticks
-    )
-
-
-def _label(name: str, y: float) -> str:
-    return f'<text class="name" x="{LABELS - 12}" y="{y}" text-anchor="end">{escape(_short(name))}</text>'
-
-
-def _short(name: str, most: int = 38) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _plain(value: float) -> str:
-    return f"{value:+g}" if value else "0"
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to nine round numbers that hold the span."""
-    width = max(high - low, 1e-6)
-    step = 10.0 ** math.floor(math.log10(width))
-    step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if width / (step * part) <= 6)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(n * step, 10) for n in range(first, max(last, first + 1) + 1)]
-
-
-# No script may run and nothing be fetched, whatever a text holds. Marks of writing direction stay within their cell.
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">

@@ -6,25 +6,27 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
 from collectors.detect import open_source
-from collectors.item import CollectError, Item, Signal, read_reactions
+from collectors.item import CollectError, Item, Signal
 from collectors.sample import Sample
 from engine import encoder, learning
 from engine.backbone import Backbone, BackboneError
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
-from engine.profile import Profile, build
+from engine.profile import build
 from engine.state import StateError
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
 from studies.importing import Imports
 from studies.leaks import words
+from studies.pregenerate import people_of
 from studies.register import Participant, Register
-from studies.schedule import HUMAN, Kind
+from studies.schedule import HUMAN, SALAD, Kind, steps, texts_needed
 from studies.session import CannotStart
 from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.studyfile import Study, StudyError, read
@@ -67,7 +69,7 @@ class Room:
         self.store, self.study = store, study
         self.register = Register(store.db)
         store.add(POSTS, Sample())
-        self.scribe = Scribe(store, study, self._posts(), self._people())
+        self.scribe = Scribe(store, study, self._posts(), people_of(store, study))
         self.id = study.design.id
         self.register.open_study(self.id, study.title, study.settings)
         self.imports = Imports(store, lambda: None)
@@ -124,19 +126,12 @@ class Room:
             items = [item for item, _ in open_source(self.study.posts) if item.text]
         except CollectError as error:
             raise StudyError(f"the posts by people cannot be read: {error}") from error
+        planned = steps(self.study.design, 0)
+        needed = sum(not {HUMAN, SALAD}.isdisjoint((step.left, step.right)) for step in planned if step.of < 0)
+        if len(items) < needed:
+            raise StudyError(f"{self.study.posts} has {len(items)} posts: a rater meets {needed}, and none twice")
         self.store.add(POSTS, ((item, None) for item in items))
         return items
-
-    def _people(self) -> dict[str, Profile]:
-        if not self.study.people:
-            return {}
-        try:
-            return {
-                name: build(name, [(item, signal) for item, signal in reactions if signal], encode=self.store.vectors)
-                for name, reactions in read_reactions(self.study.people)
-            }
-        except CollectError as error:
-            raise StudyError(f"the people cannot be read: {error}") from error
 
     def _can_run(self, lm: Backbone) -> None:
         """Every arm, for somebody with as many likes as each rater will have. Raises StudyError."""
@@ -150,11 +145,13 @@ class Room:
                 raise StudyError(f"the arm {arm} cannot run here: {why}")
 
     def _pool_is_full(self) -> None:
-        """Whether the pool holds a text of every arm about every topic. Raises StudyError."""
+        """Whether the pool holds every text that a rater may meet. Raises StudyError."""
+        numbers = range(texts_needed(self.study.design))
+        ways = [arm for arm in self.study.design.arms if arm != HUMAN]
         for name in self.scribe.people or [""]:
-            there = {(arm, topic) for arm, topic, _ in self.register.pooled(self.id, name)}
-            ways = [arm for arm in self.study.design.arms if arm != HUMAN]
-            lacks = [(arm, topic) for arm in ways for topic in self.study.design.topics if (arm, topic) not in there]
+            there = self.register.pooled(self.id, name)
+            places = product(ways, self.study.design.topics, numbers)
+            lacks = [place for place in places if place not in there]
             if lacks:
                 raise StudyError(
                     f"the pool lacks {len(lacks)} texts, such as one of {lacks[0][0]} about {lacks[0][1]}: "
@@ -230,9 +227,11 @@ class Room:
             return None
         if not trial["shown_at"]:
             self.store.show(trial["id"], session)
+        elif trial["session"] != session:  # it lies on the table of another device of theirs
+            self.register.hand_over(who, session)
         row = self.store.seen(trial["id"], session)
         if row is None:
-            raise Refused("you went on in another window: reload the page")
+            raise Refused("you go on elsewhere at this moment: reload the page")
         return Shown(row["id"], row["kind"], row["left_text"], row["right_text"] or "")
 
     def _next_trial(self, who: Participant, patience: float) -> Row | None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -104,6 +105,15 @@ def steps(design: Design, slot: int) -> list[Step]:
             topic = found[place[k, of]].topic
         found.append(Step(design.kinds[k], left, right, topic, purpose, place[k, of] if of >= 0 else -1))
     return found
+
+
+def texts_needed(design: Design) -> int:
+    """How many texts an arm must have about a topic, so that no rater meets one twice outside of repeats."""
+    most = 1
+    for slot in range(len(design.topics)):
+        sides = ((arm, s.topic) for s in steps(design, slot) if s.of < 0 for arm in {s.left, s.right})
+        most = max(most, *Counter(sides).values())
+    return most
 
 
 def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose, int]]:

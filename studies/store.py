@@ -2,7 +2,7 @@
 
 Every write is one statement or one transaction. A trial is written before it is shown; votes are unique by
 trial; undo is an event, nothing is deleted until the person deletes all. All SQL of the project stands here and in
-`studies.migrations`, `database`, `reactions`, `vectors` and `belongings`.
+`studies.migrations`, `database`, `reactions`, `vectors`, `belongings`, `register` and `records`.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ def test_ci_runs_what_the_readme_says() -> None:
 
 def test_every_table_and_file_of_the_tree_is_told_of() -> None:
     schema, readme = (ROOT / "docs" / "schema.md").read_text(), (ROOT / "README.md").read_text()
-    for table in re.findall(r"create table (\w+)", (ROOT / "studies" / "migrations.py").read_text()):
+    for table in re.findall(r"create table (\w+?)(?:_new)? \(", (ROOT / "studies" / "migrations.py").read_text()):
         assert f"\n| {table} |" in schema
     for path in [*ROOT.glob("engine/*.py"), *ROOT.glob("studies/*.py"), *ROOT.glob("collectors/*.py")]:
         if not path.name.startswith("__"):

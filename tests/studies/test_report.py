@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from studies import figures
 from studies import report as page_of
 from studies.__main__ import main
 from studies.ratings import standings
@@ -30,8 +31,19 @@ HOSTILE = (
     "</td></tr></table><style>*{display:none}</style>",
     "\u202eto left & \u200fback",
 )
-SECTIONS = ("protocol", "people", "standings", "rates", "marks", "matrix", "sequential", "agreement", "detection")
-SECTIONS += ("recognisability", "heterogeneity", "sides", "style", "catches", "voids", "events")
+SECTIONS = (
+    "protocol",
+    "people",
+    "standings",
+    "rates",
+    "marks",
+    "matrix",
+    "sequential",
+    "agreement",
+    "judges",
+    "detection",
+)
+SECTIONS += ("detection", "recognisability", "heterogeneity", "sides", "style", "catches", "voids", "events")
 
 
 def a_study(folder: Path, raters: int = 6) -> Records:
@@ -75,7 +87,7 @@ def test_every_section_is_there_and_says_what_it_is(tmp_path: Path) -> None:
     missing = {
         anchor for anchor in SECTIONS if "Missing: " in page.split(f'<section id="{anchor}">')[1].split("</section")[0]
     }
-    assert missing == {"marks", "agreement", "catches", "voids", "events"}
+    assert missing == {"marks", "agreement", "judges", "catches", "voids", "events"}
     assert len(page) < 200_000
 
 
@@ -284,7 +296,7 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("low", "high"), [(0, 1), (-0.3, 0.3), (-4.2, 3.9), (0.5, 0.5), (-0.001, 0.002), (2, 1900), (-7, -6.5)]
 )
 def test_ticks_hold_the_span_and_are_few(low: float, high: float) -> None:
-    ticks = page_of._ticks(low, high)
+    ticks = figures.even_ticks(low, high)
     assert ticks[0] <= low + 1e-6
     assert ticks[-1] >= high - 1e-6
     assert 2 <= len(ticks) <= 9
@@ -292,8 +304,8 @@ def test_ticks_hold_the_span_and_are_few(low: float, high: float) -> None:
 
 
 def test_long_names_and_far_values_fit() -> None:
-    svg = page_of._lines("far", [("1", (1e-9, 1e300)), ("2", (1.0,))], 20.0)
+    svg = figures.lines("far", [("1", (1e-9, 1e300)), ("2", (1.0,))], 20.0)
     assert "inf" not in svg
     assert "nan" not in svg
-    assert "n" * 60 not in page_of._forest("long", [("n" * 500, 0.1, 0.0, 1.0)], 0.0)
-    assert page_of._forest("none", [("a", float("nan"), 0.0, 1.0)], 0.0) == ""
+    assert "n" * 60 not in figures.forest("long", [("n" * 500, 0.1, 0.0, 1.0)], 0.0)
+    assert figures.forest("none", [("a", float("nan"), 0.0, 1.0)], 0.0) == ""

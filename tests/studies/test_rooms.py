@@ -15,8 +15,11 @@ from engine.backbone import Backbone
 from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
-from studies import rooms
+from studies import judging, rooms
+from studies.judge import LocalJudge
+from studies.records import records
 from studies.register import Register
+from studies.report import report
 from studies.rooms import Room, Shown
 from studies.schedule import HUMAN, steps
 from studies.store import Candidate, Refused, Store, new_id
@@ -206,9 +209,10 @@ def test_on_another_device_the_code_goes_on_and_the_first_one_votes_no_more(room
     assert room.show("phone") == there
     with pytest.raises(Refused, match="not shown to you"):
         room.vote("a", there.id, "left")
-    with pytest.raises(Refused, match="another window"):
-        room.show("a")
     room.vote("phone", there.id, "left")
+    following = shown(room, "phone")
+    assert room.show("a") == following  # who comes back to the first device finds it there
+    room.vote("a", following.id, "left")
     begin(room, "b")
     with pytest.raises(Refused, match="takes part already"):
         room.resume("b", code)
@@ -397,3 +401,19 @@ def test_a_full_disk_is_told_and_nothing_is_half_stored(room: Room) -> None:
     room.store.db.run("drop trigger full")
     assert room.show("a") == there
     room.vote("a", there.id, "left")
+
+
+def test_a_judge_stands_beside_the_votes_once_and_in_the_report(room: Room, tiny: Backbone) -> None:
+    begin(room, "a")
+    judge(room, "a")
+    there = records(room.store, room.id)
+    local = LocalJudge(tiny)
+    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("6 new verdicts, 6 in all")
+    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("0 new verdicts, 6 in all")
+    assert list(judging.judge(room.store, there, local, personal=True))[-1].endswith("0 new verdicts, 0 in all")
+    again = records(room.store, room.id)
+    [(name, said)] = again.judges.items()
+    assert name == local.name
+    assert said.keys() == {ballot.trial for ballot in again.ballots}
+    page = report(again)
+    assert name in page.partition("Judges beside people")[2][:1500]

@@ -34,7 +34,7 @@ TABLES = (
     *("rater", "session", "item", "signal", "summary", "consent"),
     *("schedule", "candidate", "trial", "vote", "undo", "flag", "selection", "remark"),
     *("chunk", "import", "vector", "edit"),
-    *("study", "participant", "answer", "event", "pool"),
+    *("study", "participant", "answer", "event", "pool", "verdict"),
 )
 SECRET = ("arm", "evidence", "tokens", "seconds", "ask", "schedule", "engine", "summary")
 

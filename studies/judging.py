@@ -1,0 +1,45 @@
+"""Lets language models judge what people judged: the same pairs, both orders, kept beside the votes."""
+
+from collections.abc import Iterator, Sequence
+
+from engine.profile import Profile, build
+from studies.judge import Judge, Verdict, verdicts
+from studies.records import Records
+from studies.register import Register
+from studies.store import Store
+
+AT_ONCE = 200  # pairs of one question about the judge's lean to a place
+
+
+def judge(
+    store: Store, records: Records, judge: Judge, *, personal: bool = False, centred: bool = False
+) -> Iterator[str]:
+    """Ask about every counted pair that this judge has not judged; yields lines of progress. Broken off, it goes on.
+
+    A `personal` judge is told what each rater likes, and leaves out raters of whom nothing is known.
+    """
+    name = f"{judge.name}, knows the rater" if personal else judge.name
+    held = Register(store.db)
+    known = held.verdicts(name)
+    raters = list(dict.fromkeys(ballot.rater for ballot in records.ballots))
+    done = 0
+    for group in [[rater] for rater in raters] if personal else [raters]:
+        profile = _profile(store, group[0]) if personal else None
+        if personal and not profile:
+            continue
+        there = [b for b in records.ballots if b.rater in group and b.trial not in known]
+        for start in range(0, len(there), AT_ONCE):
+            batch = there[start : start + AT_ONCE]
+            said: Sequence[Verdict] = verdicts(
+                judge, [(ballot.left_text, ballot.right_text) for ballot in batch], profile, centred=centred
+            )
+            held.keep_verdicts(name, zip((ballot.trial for ballot in batch), said, strict=True))
+            done += len(batch)
+            yield f"{name}: {done} pairs"
+    yield f"{name}: {done} new verdicts, {len(known) + done} in all"
+
+
+def _profile(store: Store, rater: str) -> Profile | None:
+    """What the rater liked before they judged; verdicts of studies never are in it."""
+    profile = build(rater, store.reactions(rater), store.edits(rater), encode=store.vectors)
+    return profile if profile.liked else None
