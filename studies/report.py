@@ -452,20 +452,8 @@ def _events(records: Records, seed: int) -> Section:
 
 
 SECTIONS: tuple[Callable[[Records, int], Section], ...] = (
-    *(
-        _protocol,
-        _people,
-        _standings,
-        _rates,
-        _marks,
-        _matrix,
-        _sequential,
-        _agreement,
-        _judges,
-        _detection,
-        _recognisability,
-    ),
-    *(_heterogeneity, _sides, _style, _catches, _voids, _events),
+    *(_protocol, _people, _standings, _rates, _marks, _matrix, _sequential, _agreement, _judges, _detection),
+    *(_recognisability, _heterogeneity, _sides, _style, _catches, _voids, _events),
 )
 
 

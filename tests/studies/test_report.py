@@ -31,18 +31,7 @@ HOSTILE = (
     "</td></tr></table><style>*{display:none}</style>",
     "\u202eto left & \u200fback",
 )
-SECTIONS = (
-    "protocol",
-    "people",
-    "standings",
-    "rates",
-    "marks",
-    "matrix",
-    "sequential",
-    "agreement",
-    "judges",
-    "detection",
-)
+SECTIONS = ("protocol", "people", "standings", "rates", "marks", "matrix", "sequential", "agreement", "judges")
 SECTIONS += ("detection", "recognisability", "heterogeneity", "sides", "style", "catches", "voids", "events")
 
 
