@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies import ratings
-from studies.ratings import PRIOR_TIES, Ballot, rates, standings, wilson
+from studies.ratings import PRIOR_TIES, Ballot, Mark, mark_rates, rates, reach, standings, wilson
 
 Votes = list[Ballot]
 SWAP: dict[str, Any] = {"left": "right", "right": "left"}
@@ -336,3 +336,51 @@ def test_an_arm_that_few_resamples_hold_still_has_its_rate(monkeypatch: pytest.M
     assert (rare.value, rare.n) == (1.0, 1)
     assert (rare.low, rare.high) == wilson(1, 1)
     assert any(row.arm == "rare" and row.low < row.high for row in standings(ballots))
+
+
+# ---- texts that were judged alone
+
+
+def test_mark_rates_by_hand() -> None:
+    said = ["like", "funny", "4", "5", "dislike", "not_funny", "1", "2", "3", "skip"]
+    marks = [Mark(f"r{n % 3}", "a", choice, sounds_ai=n % 3 == 0) for n, choice in enumerate(said)]
+    marks += [Mark("r0", "b", "like"), Mark("r1", "c", "skip", sounds_ai=True)]
+    found = {(rate.arm, rate.kind): (rate.value, rate.n) for rate in mark_rates(marks)}
+    assert found == {
+        ("a", "like"): (4 / 9, 9),
+        ("a", "dislike"): (4 / 9, 9),
+        ("a", "sounds_ai"): (3 / 9, 9),  # the fourth was skipped
+        ("b", "like"): (1.0, 1),
+        ("b", "dislike"): (0.0, 1),
+        ("b", "sounds_ai"): (0.0, 1),
+    }
+    for rate in mark_rates(marks):
+        assert 0 <= rate.low <= rate.value <= rate.high <= 1
+    assert mark_rates([]) == mark_rates([Mark("r", "a", "skip")]) == []
+
+
+def test_marks_and_votes_that_say_the_same_have_the_same_intervals() -> None:
+    ballots = people(12, 30, spread=1.5, seed=4)
+    marks = [Mark(ballot.rater, "a", "like" if ballot.choice == "left" else "3") for ballot in ballots]
+    like, dislike, _ = mark_rates(marks)
+    assert like == rates(ballots)[0]
+    assert (dislike.value, dislike.low, dislike.high) == (0.0, *wilson(0, 12))
+    one = mark_rates([Mark("r", "a", "5")] * 8 + [Mark("r", "a", "1")] * 2)[0]
+    assert (one.low, one.high) == wilson(8, 10)
+
+
+def test_an_interval_of_a_rate_is_student_t_over_raters() -> None:
+    """With as many votes of each, it is the textbook interval of the mean of the raters' own rates."""
+    own = np.array([0.2, 0.5, 0.6, 0.9, 0.4])
+    marks = [Mark(f"r{r}", "a", "like" if n < 10 * share else "3") for r, share in enumerate(own) for n in range(10)]
+    half = 2.776 * own.std(ddof=1) / np.sqrt(5)
+    like = mark_rates(marks)[0]
+    assert like.high - like.value == pytest.approx(half, rel=0.1)  # of 400 draws
+    assert like.value - like.low == pytest.approx(like.high - like.value)
+
+
+def test_few_raters_reach_far() -> None:
+    """Student's t for 1, 4 and 39 degrees of freedom: 12.706, 2.776 and 2.023."""
+    assert reach(1) == reach(2) == pytest.approx(12.706 * 2**0.5, abs=1e-3)
+    assert reach(5) == pytest.approx(2.776 * (5 / 4) ** 0.5, abs=1e-3)
+    assert reach(40) == pytest.approx(2.023 * (40 / 39) ** 0.5, abs=1e-3)
