@@ -212,6 +212,15 @@ class Register:
         """A vote that was given in a way that tells nothing: it is kept and does not count."""
         self.db.run("update trial set void_reason = :reason where id = :id", id=trial, reason=reason)
 
+    def arms(self, trial: str) -> tuple[str, str]:
+        """Which arm wrote which side: for reports and simulated raters, never for a page."""
+        [row] = self.db.rows(
+            """select l.arm as left_arm, coalesce(r.arm, '') as right_arm from trial t
+            join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id where t.id = :id""",
+            id=trial,
+        )
+        return row["left_arm"], row["right_arm"]
+
     def candidate(self, candidate_id: str) -> Candidate:
         """A text that is known already."""
         [row] = self.db.rows("select * from candidate where id = :id", id=candidate_id)

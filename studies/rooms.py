@@ -63,10 +63,11 @@ class Shown:
 
 
 class Room:
-    """One study in one data folder. Verbs are safe from any thread."""
+    """One study in one data folder. Verbs are safe from any thread. Simulated raters read in no time: with `clocked`
+    off their votes are not void for it."""
 
-    def __init__(self, store: Store, study: Study, lm: Backbone | None = None) -> None:
-        self.store, self.study = store, study
+    def __init__(self, store: Store, study: Study, lm: Backbone | None = None, *, clocked: bool = True) -> None:
+        self.store, self.study, self._clocked = store, study, clocked
         self.register = Register(store.db)
         store.add(POSTS, Sample())
         self.scribe = Scribe(store, study, self._posts(), people_of(store, study))
@@ -277,7 +278,7 @@ class Room:
         """
         who = self._who(session)
         row = self.store.vote(session, trial, choice, flags, kinds=get_args(Kind), viewed_ms=viewed_ms, hidden=hidden)
-        if row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
+        if self._clocked and row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
             self.register.void_after(trial, reason)
         stage = self.stage(session)
         if self.writer and stage.step in ("practice", "trials"):  # from here on the profile is frozen

@@ -7,20 +7,27 @@ how often the best arm comes first, how often an interval holds what it should, 
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.benchmarks.load import fill
 from studies.effects import tastes
-from studies.ratings import PRIOR_TIES, SCORES, Ballot, Table, half_widths
+from studies.ratings import PRIOR_TIES, SCORES, Ballot, Table, half_widths, standings
+from studies.records import records
+from studies.rooms import Room
 from studies.schedule import Design, steps
 from studies.sequential import ALIKE, ENOUGH, HALF, looks
+from studies.store import Store
 from studies.strengths import chances, curvature, fit
+from studies.studyfile import read
 
 Floats = NDArray[np.float64]
 Order = Literal["in turn", "one by one"]
@@ -28,6 +35,7 @@ Order = Literal["in turn", "one by one"]
 ARMS = ("a", "b", "c", "d", "e")
 LADDER = (0.6, 0.3, 0.0, -0.3, -0.6)  # log-odds
 RATERS = (10, 20, 40, 80)
+REAL_RATERS = 40  # of the studies that go through the real verbs
 TRIALS = 60
 DRAWN = ("left", "both", "right")
 TIE = 0.2  # half of the gap in log-odds within which a rater calls it a tie: one vote in ten between equals
@@ -35,6 +43,22 @@ BATCH = 50  # runs of the stop rule at once: their tables stay in the processor'
 
 EFFECTS = (0.3, 0.6, 1.0)  # log-odds between two arms
 MILESTONES = (20, 40, 60)  # trials a rater at which power is told
+
+
+STUDY = """
+[study]
+seed = {seed}
+blocks = 3
+practice = 0
+salad = 0
+consent = "Yes?"
+instructions = "Choose."
+[arms]
+methods = ["none", "history", "retrieval", "summary", "e2p"]
+texts = "pool"
+[profile]
+source = "none"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +229,61 @@ def stops(
     return first
 
 
+def through_verbs(population: Population, raters: int, seed: int) -> dict[str, Any]:
+    """One simulated study through the verbs that people's browsers call, on a real data folder, from joining to the
+    last trial, with repeats and catch trials: whether what it counts is what the plan says, and which arm is first.
+    """
+    rng = np.random.default_rng([seed, raters, 1])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "study.toml"
+        file.write_text(STUDY.format(seed=seed), encoding="utf-8")
+        study, store = read(file), Store(Path(folder) / "data")
+        fill(store, study)
+        room = Room(store, study, clocked=False)
+        place = {arm: a for a, arm in enumerate(study.design.arms)}
+        tastes = population.strengths + population.spread * rng.standard_normal((raters, len(place)))
+        for g in range(raters):
+            session = f"rater {g}"
+            room.consent(session, True)
+            room.understood(session)
+            while room.stage(session).step == "trials":
+                shown = room.show(session)
+                assert shown
+                arms = [place[arm] for arm in room.register.arms(shown.id)]
+                felt = tastes[g, arms[0]] - tastes[g, arms[1]] + population.side + rng.logistic()
+                said = "both" if abs(felt) < population.tie else "left" if felt > 0 else "right"
+                room.vote(session, shown.id, said)
+        found = records(store, room.id)
+        plan = planned(study.design, raters)
+        met = np.array([(place[ballot.left], place[ballot.right]) for ballot in found.ballots])
+        strengths = {row.arm: row.strength for row in standings(found.ballots)}
+    best = study.design.arms[int(np.argmax(population.strengths))]
+    return {
+        "as_planned": bool((met.reshape(plan.shape) == plan).all()) if len(met) == plan[..., 0].size else False,
+        "top1_right": max(strengths, key=strengths.__getitem__) == best,
+        "votes": len(found.ballots) + len(found.repeats) + len(found.catches),
+        "void": sum(found.voids.values()),
+    }
+
+
 def run(
-    runs: int = 500, coverage_runs: int = 2000, seed: int = 0, tell: Callable[[str], None] = lambda line: None
+    runs: int = 500,
+    coverage_runs: int = 2000,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    real_runs: int = 0,
 ) -> dict[str, Any]:
     """All figures, shares of runs from 0 to 1. `coverage_runs` are those of intervals and of false alarms."""
     found: dict[str, Any] = {}
+    if real_runs:
+        each = []
+        for number in range(real_runs):
+            tell(f"study {number + 1} of {real_runs} through the real verbs")
+            each.append(through_verbs(PLAIN, REAL_RATERS, seed + number))
+        found["through_verbs"] = {
+            name: float(np.mean([one[name] for one in each])) for name in ("as_planned", "top1_right", "votes", "void")
+        }
     tell("the best of five arms")
     found["top1_right"] = best_first(PLAIN, 40, runs, seed)
     found["biased_order_right"] = best_first(replace(MESSY, bots=0.1), 40, runs, seed)
@@ -253,6 +327,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--runs", type=int, default=500, help="of each figure but those of --coverage-runs")
     parser.add_argument("--coverage-runs", type=int, default=2000, help="of intervals and of false alarms")
+    parser.add_argument("--real-runs", type=int, default=20, help="studies through the real verbs (a minute each)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     start = time.monotonic()
@@ -261,7 +336,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"{time.monotonic() - start:5.0f} s  {line}\n")
         sys.stderr.flush()
 
-    found = run(options.runs, options.coverage_runs, options.seed, tell)
+    found = run(options.runs, options.coverage_runs, options.seed, tell, real_runs=options.real_runs)
     lines = [json.dumps(found)] if options.json else [f"{name}: {value}" for name, value in found.items()]
     sys.stdout.write("\n".join([*lines, ""]))
 

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from collectors.sample import Sample
 from studies.benchmarks.app_process import AppProcess
 from studies.benchmarks.study_client import Participant
 from studies.register import Register
-from studies.schedule import ask_seed
+from studies.schedule import ask_seed, texts_needed
 from studies.store import Candidate, Store, new_id
-from studies.studyfile import read
+from studies.studyfile import Study, read
 
 RATERS, TRIALS = 50, 20
 THINK = (1.0, 3.0)  # seconds between two votes of one rater
@@ -48,7 +49,7 @@ def run() -> dict[str, object]:
 def _once(folder: Path, *, kill: bool) -> dict[str, object]:
     file = folder / "study.toml"
     file.write_text(STUDY, encoding="utf-8")
-    fill(folder / "data", file)
+    fill(Store(folder / "data"), read(file))
     app = AppProcess(folder / "data", "--study", str(file))
     raters = [_Rater(number) for number in range(RATERS)]
     try:
@@ -121,13 +122,12 @@ def _vote(app: AppProcess, raters: list[_Rater], count: int) -> list[float]:
     return spent
 
 
-def fill(data_dir: Path, file: Path) -> None:
+def fill(store: Store, study: Study) -> None:
     """A pool of the sample's texts, dealt to the arms: no model is needed to time votes."""
-    study, store = read(file), Store(data_dir)
     register = Register(store.db)
     register.open_study(study.design.id, study.title, study.settings)
     texts = [item.text for item, _ in Sample()]
     for topic in study.design.topics:
-        for arm in study.design.arms:
-            text = texts[ask_seed(f"{topic} {arm}", 0, 0) % len(texts)]
-            register.put(study.design.id, "", topic, 0, Candidate(new_id(), arm, text), "the sample")
+        for arm, n in product(study.design.arms, range(texts_needed(study.design))):
+            text = texts[ask_seed(f"{topic} {arm}", n, 0) % len(texts)]
+            register.put(study.design.id, "", topic, n, Candidate(new_id(), arm, text), "the sample")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from studies import rooms
 from studies.pregenerate import fill
 from studies.register import Register
 from studies.rooms import Room
@@ -40,11 +39,7 @@ def file(tmp_path: Path, tiny_folder: Path) -> Path:
     return path
 
 
-def test_a_pool_is_filled_once_and_goes_on_where_it_was_broken_off(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(rooms, "FASTEST", 1e9)
+def test_a_pool_is_filled_once_and_goes_on_where_it_was_broken_off(file: Path, tmp_path: Path) -> None:
     study, store = read(file), Store(tmp_path / "data")
     filling = fill(store, study, {}, quantize="none")
     for line in filling:
@@ -62,7 +57,7 @@ def test_a_pool_is_filled_once_and_goes_on_where_it_was_broken_off(
     assert first.items() <= pool.items()
     assert Counter(arm for arm, _, _ in pool) == dict.fromkeys(study.design.arms, 3)
     assert list(fill(store, study, {}, quantize="none")) == ["the pool is full"]  # no model is loaded for nothing
-    room = Room(store, study)
+    room = Room(store, study, clocked=False)
     begin(room, "a")
     judge(room, "a")
     assert {row["left_arm"] for row in trials(room)} == set(study.design.arms)

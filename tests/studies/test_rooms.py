@@ -15,7 +15,7 @@ from engine.backbone import Backbone
 from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
-from studies import judging, rooms
+from studies import judging
 from studies.judge import LocalJudge
 from studies.records import records
 from studies.register import Register
@@ -88,11 +88,9 @@ def fill(store: Store, path: Path, engine: str = "e") -> None:
 
 @pytest.fixture
 def room(tmp_path: Path, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(rooms, "FASTEST", 1e9)
     store = Store(tmp_path / "data")
     fill(store, written())
-    room = Room(store, read(written()))
+    room = Room(store, read(written()), clocked=False)
     yield room
     room.close()
 
@@ -276,10 +274,10 @@ def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeyp
     assert judge(room, "a", 2)  # who comes back after all may go on
 
 
-def test_a_vote_faster_than_reading_is_kept_and_does_not_count(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vote_faster_than_reading_is_kept_and_does_not_count(room: Room) -> None:
     begin(room, "a")
     judge(room, "a", 1)
-    monkeypatch.setattr(rooms, "FASTEST", 12.0)
+    room = Room(room.store, room.study)
     fast = shown(room, "a")
     room.vote("a", fast.id, "left", viewed_ms=60_000)  # our clock says otherwise
     reasons = {row["id"]: row["void_reason"] for row in trials(room)}
@@ -320,8 +318,6 @@ def test_eight_threads_vote_once_each(room: Room) -> None:
 def test_a_text_that_may_not_be_shown_is_replaced_and_a_place_without_any_is_given_up(
     tmp_path: Path, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(rooms, "FASTEST", 1e9)
     store, path = Store(tmp_path / "data"), written()
     fill(store, path)
     design = read(path).design
@@ -334,7 +330,7 @@ def test_a_text_that_may_not_be_shown_is_replaced_and_a_place_without_any_is_giv
         arm=NONE,
         topic=first.topic,
     )
-    room = Room(store, read(path))
+    room = Room(store, read(path), clocked=False)
     begin(room, "a")
     judge(room, "a")
     kinds = [(row["kind"], json.loads(row["told"])) for row in room.register.events(room.id)]
@@ -363,8 +359,6 @@ def test_an_arm_that_cannot_run_is_told_before_anybody_comes(
 def test_live_texts_are_written_for_the_likes_of_each(
     tmp_path: Path, written: Callable[..., Path], tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(rooms, "FASTEST", 1e9)
     text = FILE.replace('texts = "pool"', 'texts = "live"').replace(
         'source = "assigned"', 'source = "likes"\nlikes = 3'
     )

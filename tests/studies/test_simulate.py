@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -121,16 +122,19 @@ def test_power_grows_with_raters_and_with_the_effect() -> None:
 def test_the_command_prints_every_figure(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "RATERS", (4, 8))
     monkeypatch.setattr(simulate, "EFFECTS", (1.0,))
-    simulate.main(["--json", "--runs", "4", "--coverage-runs", "3"])
+    monkeypatch.setattr(simulate, "REAL_RATERS", 2)
+    monkeypatch.setattr(simulate, "PLAIN", replace(simulate.PLAIN, strengths=(9.0, 0.0, 0.0, 0.0, -9.0)))
+    simulate.main(["--json", "--runs", "4", "--coverage-runs", "3", "--real-runs", "1"])
     out, err = capsys.readouterr()
     found = json.loads(out)
+    assert found["through_verbs"] == {"as_planned": 1.0, "top1_right": 1.0, "votes": 2 * 67, "void": ANY}
     assert found.keys() == {
-        "top1_right", "biased_order_right", "coverage", "naive_coverage", "coverage_of_mean",
+        "through_verbs", "top1_right", "biased_order_right", "coverage", "naive_coverage", "coverage_of_mean",
         "messy_coverage", "typical_coverage", "false_alarms", "power", "seeds", "populations",
     }  # fmt: skip
     assert found["coverage"].keys() == {"4", "8"}
     assert [(row["raters"], row["trials"]) for row in found["power"]] == [(g, t) for g in (4, 8) for t in (20, 40, 60)]
     assert found["seeds"] == {"seed": 0, "runs": 4, "coverage_runs": 3}
     assert "intervals of 8 raters" in err
-    simulate.main(["--runs", "2", "--coverage-runs", "2"])
+    simulate.main(["--runs", "2", "--coverage-runs", "2", "--real-runs", "0"])
     assert capsys.readouterr().out.startswith("top1_right: ")
