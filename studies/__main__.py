@@ -4,6 +4,7 @@ pregenerate: write a study's texts beforehand; simulate: what the statistics are
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from engine.plan import Quantize
 from engine.state import StateError
 from engine.weights import WeightsError
 from studies.database import FILE, StoreError
+from studies.detect import detectors, texts_by_arm
 from studies.export import backup, export
 from studies.judge import ClaudeJudge, LocalJudge
 from studies.judging import judge
@@ -53,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="report|export|backup|judge|pregenerate|simulate")
     page = commands.add_parser("report", parents=[shared, one], help="one HTML page for a referee")
     page.add_argument("--out", type=Path, required=True, metavar="report.html")
+    page.add_argument(
+        "--detectors", metavar="MODEL", nargs="?", const="", help="see what this model's likelihoods detect"
+    )
     page.add_argument("--seed", type=int, default=0, help="of the resampling (default: %(default)s)")
     page.set_defaults(command=_report)
     tables = commands.add_parser("export", parents=[shared, one], help="CSV, JSON lines and a dictionary of columns")
@@ -86,7 +91,14 @@ def _store(folder: Path) -> Store:
 
 
 def _report(options: argparse.Namespace) -> Iterator[str]:
-    page = report(records(_store(options.data_dir), options.study), seed=options.seed)
+    there = records(_store(options.data_dir), options.study)
+    if options.detectors is not None:
+        try:
+            lm = Backbone.load(options.detectors or None)
+        except (WeightsError, BackboneError) as error:
+            raise CannotStart(str(error)) from error
+        there = replace(there, detectors=tuple(detectors(lm, texts_by_arm(there.ballots, there.marks))))
+    page = report(there, seed=options.seed)
     out: Path = options.out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

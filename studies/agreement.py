@@ -15,7 +15,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from studies.ratings import PRIOR_TIES, Ballot, Table, arms_of, draws, numbers, reach, share, units, wilson
+from studies.ratings import (
+    DISLIKES,
+    LIKES,
+    PRIOR_TIES,
+    Ballot,
+    Mark,
+    Table,
+    arms_of,
+    draws,
+    numbers,
+    reach,
+    share,
+    units,
+    wilson,
+)
 from studies.strengths import fit
 
 LEFT, RIGHT, TIE = range(3)
@@ -84,6 +98,22 @@ def agree(
         rank=_rank(both, judge, rater, seed),
         auc=None if scores is None else _auc(both, people, scores, seed),
     )
+
+
+def agree_alone(marks: Sequence[Mark], scores: Mapping[str, float], *, seed: int = 0) -> Interval | None:
+    """How often a judge's score by trial puts a single text that a person liked above one that a person did not: the
+    AUC over all of them. None without both."""
+    judged = [mark for mark in marks if mark.trial in scores and mark.choice in LIKES | DISLIKES]
+    if not judged:
+        return None
+    liked = np.array([mark.choice in LIKES for mark in judged])
+    score = np.array([scores[mark.trial] for mark in judged])
+    unit = units(numbers([mark.rater for mark in judged]))
+    drawn = []
+    for often in draws(unit, seed):
+        weight = often[unit]
+        drawn.append(auc(score[liked], score[~liked], (weight[liked], weight[~liked])))
+    return interval(auc(score[liked], score[~liked]), np.array(drawn), int(unit.max()) + 1, len(judged))
 
 
 def repeatability(first: Sequence[Ballot], again: Sequence[Ballot], *, seed: int = 0) -> Repeatability:

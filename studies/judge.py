@@ -43,13 +43,16 @@ class Judge(Protocol):
     def prefers(self, pairs: Sequence[Pair], profile: Profile | None = None) -> list[float]:
         """For each pair the log-odds that its first text is the funnier, in this one order; to this person if given."""
 
+    def funny(self, texts: Sequence[str], profile: Profile | None = None) -> list[float]:
+        """For each single text the log-odds that it is funny."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a judge says of a pair: `first` in the order given, `second` for the swapped one, both as log-odds for the
     text that stood first. `score` is half their difference, for the left text, without what the place alone did."""
 
-    choice: Said
+    choice: Said | Literal["funny", "not_funny"]
     score: float
     first: float
     second: float

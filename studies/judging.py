@@ -1,6 +1,9 @@
-"""Lets language models judge what people judged: the same pairs, both orders, kept beside the votes."""
+"""Lets language models judge what people judged: the same pairs in both orders, the same single texts; kept beside the
+votes."""
 
 from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from engine.profile import Profile, build
 from studies.judge import Judge, Verdict, verdicts
@@ -14,14 +17,14 @@ AT_ONCE = 200  # pairs of one question about the judge's lean to a place
 def judge(
     store: Store, records: Records, judge: Judge, *, personal: bool = False, centred: bool = False
 ) -> Iterator[str]:
-    """Ask about every counted pair that this judge has not judged; yields lines of progress. Broken off, it goes on.
+    """Ask about all that people judged and this judge did not, pairs and single texts; yields lines of progress. Broken off, it goes on.
 
     A `personal` judge is told what each rater likes, and leaves out raters of whom nothing is known.
     """
     name = f"{judge.name}, knows the rater" if personal else judge.name
     held = Register(store.db)
     known = held.verdicts(name)
-    raters = list(dict.fromkeys(ballot.rater for ballot in records.ballots))
+    raters = list(dict.fromkeys([*(b.rater for b in records.ballots), *(m.rater for m in records.marks)]))
     done = 0
     for group in [[rater] for rater in raters] if personal else [raters]:
         profile = _profile(store, group[0]) if personal else None
@@ -35,7 +38,15 @@ def judge(
             )
             held.keep_verdicts(name, zip((ballot.trial for ballot in batch), said, strict=True))
             done += len(batch)
-            yield f"{name}: {done} pairs"
+            yield f"{name}: {done} judged"
+        alone = [mark for mark in records.marks if mark.rater in group and mark.trial not in known]
+        if alone:
+            scores = np.array(judge.funny([mark.text for mark in alone], profile))
+            scores -= scores.mean() if centred else 0
+            marks = [Verdict("funny" if score > 0 else "not_funny", score, score, score) for score in scores.tolist()]
+            held.keep_verdicts(name, zip((mark.trial for mark in alone), marks, strict=True))
+            done += len(alone)
+            yield f"{name}: {done} judged"
     yield f"{name}: {done} new verdicts, {len(known) + done} in all"
 
 

@@ -330,13 +330,13 @@ create table pool (
     primary key (study, profile, arm, topic, attempt)
 )
 """
-# What an LLM judge says of a pair, beside the person's vote: log-odds for the left text, and for whatever stood first
-# in either order.
+# What an LLM judge says beside the person's vote. Of a pair: log-odds for the left text, and for whatever stood first in
+# either order; of a single text: log-odds that it is funny, less the mean over all that were asked about at once.
 _VERDICT = """
 create table verdict (
     trial_id text not null references trial (id),
     judge text not null,
-    choice text not null check (choice in ('left', 'right', 'tie')),
+    choice text not null check (choice in ('left', 'right', 'tie', 'funny', 'not_funny')),
     score real not null,
     first real not null,
     second real not null,

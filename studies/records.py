@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from studies.database import FILE, Row, StoreError
+from studies.detect import Detector
 from studies.ratings import LIKES, Ballot, Mark
 from studies.register import Register
 from studies.schedule import SALAD
@@ -126,6 +127,7 @@ class Records:
     others: tuple[str, ...]
     # by judge and trial: choice and score
     judges: Mapping[str, Mapping[str, tuple[str, float]]] = field(default_factory=dict)
+    detectors: tuple[Detector, ...] = ()  # what automatic ones find, where they were asked
 
     @property
     def event_counts(self) -> dict[str, int]:

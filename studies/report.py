@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.methods import ARMS
-from studies.agreement import Interval, agree, repeatability
+from studies.agreement import Interval, agree, agree_alone, repeatability
 from studies.detect import detection, recognisability
 from studies.effects import heterogeneity, side_bias, styled
 from studies.figures import NONE, Bar, Cell, fold, forest, lines, table, whole
@@ -273,11 +273,13 @@ def _judges(records: Records, seed: int) -> Section:
         scores = {trial: score for trial, (_, score) in verdicts.items()}
         found = agree(records.ballots, choices, scores, seed=seed)
         judged = [choices[ballot.trial] for ballot in records.ballots if ballot.trial in choices]
+        if one := agree_alone(records.marks, scores, seed=seed):
+            rows.append((f"{name}, single texts", one.n, NONE, NONE, NONE, NONE, _with_bounds(one)))
         if judged:
             ties = f"{sum(choice == 'tie' for choice in judged) / len(judged):.0%}"
             parts = (found.accuracy, found.kappa, found.rank, found.auc)
             rows.append((name, len(judged), ties, *map(_with_bounds, parts)))
-    head = ("judge", "pairs", "ties", "accuracy", "kappa", "rank", "AUC")
+    head = ("judge", "trials", "ties", "accuracy", "kappa", "rank", "AUC")
     body = table("Judges beside people", head, rows) if rows else ""
     return Section("judges", "LLM judges", told, body, "verdicts: run python -m studies judge")
 
@@ -302,6 +304,10 @@ def _detection(records: Records, seed: int) -> Section:
     bars = [(_title(row.arm), row.rate.value, row.rate.low, row.rate.high) for row in rows]
     body = forest("Marked as sounding like AI, in pairs and alone", bars, None, (0.0, 1.0))
     body += table("Detection", ("arm", "marked", "d'", "bias", "texts judged"), cells)
+    if records.detectors:
+        head = ("arm", "by", "AUC", "texts")
+        by = [(_title(row.arm), row.name, _with_bounds(row.auc), row.auc.n) for row in records.detectors]
+        body += table("Automatic detectors: texts of the arm above posts by people", head, by)
     return Section("detection", "Detection", told, body if cells else "", "counted votes that were not skipped")
 
 

@@ -277,6 +277,8 @@ class Room:
         One that was faster than anybody reads is kept and does not count; so is one whose page was hidden meanwhile.
         """
         who = self._who(session)
+        if who.ended:
+            raise Refused("your session has ended: nothing was stored")
         row = self.store.vote(session, trial, choice, flags, kinds=get_args(Kind), viewed_ms=viewed_ms, hidden=hidden)
         if self._clocked and row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
             self.register.void_after(trial, reason)

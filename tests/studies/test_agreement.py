@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from studies import ratings
-from studies.agreement import Interval, _alpha, agree, auc, between_people, repeatability
-from studies.ratings import Ballot, standings, wilson
+from studies.agreement import Interval, _alpha, agree, agree_alone, auc, between_people, repeatability
+from studies.ratings import Ballot, Mark, standings, wilson
 
 SWAP: dict[str, Any] = {"left": "right", "right": "left"}
 SIDES = ("left", "right", "both", "neither")
@@ -325,3 +325,24 @@ def test_alphas_interval_covers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found is not None
         covered += found.low <= true <= found.high
     assert covered >= 54
+
+
+def test_single_texts_agree_where_what_was_liked_scores_higher() -> None:
+    marks = [
+        Mark(f"r{n % 5}", "a", choice, trial=str(n))
+        for n, choice in enumerate(["like", "funny", "5", "dislike", "1", "3", "skip"] * 10)
+    ]
+    high = {mark.trial: 1.0 if mark.choice in ("like", "funny", "5") else -1.0 for mark in marks}
+    found = agree_alone(marks, high)
+    assert found
+    assert (found.value, found.n) == (1.0, 50)  # a 3 and a skip say nothing
+    dice = np.random.default_rng(0)
+    noise = {mark.trial: float(dice.normal()) for mark in marks}
+    by_chance = agree_alone(marks, noise)
+    assert by_chance
+    assert by_chance.low < 0.5 < by_chance.high
+    liked = [mark.choice in ("like", "funny", "5") for mark in marks if mark.choice not in ("3", "skip")]
+    scores = [noise[mark.trial] for mark in marks if mark.choice not in ("3", "skip")]
+    assert by_chance.value == pytest.approx(roc_auc_score(liked, scores))
+    assert agree_alone([mark for mark in marks if mark.choice == "like"], high) is None
+    assert agree_alone([], high) is None

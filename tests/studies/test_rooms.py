@@ -258,7 +258,10 @@ def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeyp
     for session in ("a", "b", "c"):
         begin(room, session)
     judge(room, "b", 3)
+    there = shown(room, "b")
     assert room.leave("b").code == "LEFT1"
+    with pytest.raises(Refused, match="has ended"):
+        room.vote("b", there.id, "left")
     begin(room, "d")
     slots = [(who := room.register.of_session(s)) and who.slot for s in "abcd"]
     assert slots == [0, 1, 2, 1]
@@ -397,17 +400,24 @@ def test_a_full_disk_is_told_and_nothing_is_half_stored(room: Room) -> None:
     room.vote("a", there.id, "left")
 
 
-def test_a_judge_stands_beside_the_votes_once_and_in_the_report(room: Room, tiny: Backbone) -> None:
+def test_a_judge_stands_beside_the_votes_once_and_in_the_report(
+    room: Room, tiny: Backbone, written: Callable[..., Path]
+) -> None:
+    text = FILE.replace('["pair"]', '["pair", "mark"]')
+    fill(room.store, written(text))
+    room = Room(room.store, read(written(text)), clocked=False)
     begin(room, "a")
-    judge(room, "a")
+    while room.stage("a").step in ("practice", "trials"):
+        there = shown(room, "a")
+        room.vote("a", there.id, "left" if there.kind == "pair" else "funny")
     there = records(room.store, room.id)
     local = LocalJudge(tiny)
-    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("6 new verdicts, 6 in all")
-    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("0 new verdicts, 6 in all")
+    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("9 new verdicts, 9 in all")
+    assert list(judging.judge(room.store, there, local, centred=True))[-1].endswith("0 new verdicts, 9 in all")
     assert list(judging.judge(room.store, there, local, personal=True))[-1].endswith("0 new verdicts, 0 in all")
     again = records(room.store, room.id)
     [(name, said)] = again.judges.items()
     assert name == local.name
-    assert said.keys() == {ballot.trial for ballot in again.ballots}
+    assert said.keys() == {ballot.trial for ballot in again.ballots} | {mark.trial for mark in again.marks}
     page = report(again)
     assert name in page.partition("Judges beside people")[2][:1500]
