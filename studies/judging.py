@@ -17,7 +17,8 @@ AT_ONCE = 200  # pairs of one question about the judge's lean to a place
 def judge(
     store: Store, records: Records, judge: Judge, *, personal: bool = False, centred: bool = False
 ) -> Iterator[str]:
-    """Ask about all that people judged and this judge did not, pairs and single texts; yields lines of progress. Broken off, it goes on.
+    """Ask about all that people judged and this judge did not, pairs and single texts; yields lines of progress. Broken
+    off, it goes on.
 
     A `personal` judge is told what each rater likes, and leaves out raters of whom nothing is known.
     """

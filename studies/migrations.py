@@ -330,8 +330,8 @@ create table pool (
     primary key (study, profile, arm, topic, attempt)
 )
 """
-# What an LLM judge says beside the person's vote. Of a pair: log-odds for the left text, and for whatever stood first in
-# either order; of a single text: log-odds that it is funny, less the mean over all that were asked about at once.
+# What an LLM judge says beside the person's vote. Of a pair: log-odds for the left text, and for whatever stood first
+# in either order; of a single text: log-odds that it is funny, less the mean over all that were asked about at once.
 _VERDICT = """
 create table verdict (
     trial_id text not null references trial (id),

@@ -328,10 +328,8 @@ def test_alphas_interval_covers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_single_texts_agree_where_what_was_liked_scores_higher() -> None:
-    marks = [
-        Mark(f"r{n % 5}", "a", choice, trial=str(n))
-        for n, choice in enumerate(["like", "funny", "5", "dislike", "1", "3", "skip"] * 10)
-    ]
+    choices = ["like", "funny", "5", "dislike", "1", "3", "skip"] * 10
+    marks = [Mark(f"r{n % 5}", "a", choice, trial=str(n)) for n, choice in enumerate(choices)]
     high = {mark.trial: 1.0 if mark.choice in ("like", "funny", "5") else -1.0 for mark in marks}
     found = agree_alone(marks, high)
     assert found
