@@ -248,7 +248,7 @@ def export(
     Raises Refused.
     """
     if parquet and find_spec("pyarrow") is None:
-        raise Refused("parquet needs pyarrow, which is not installed: pip install 'pyarrow>=21,<27', or leave it out")
+        raise Refused("parquet needs pyarrow, which is not installed: pip install -r requirements-studies.txt")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Refused(f"{folder} holds something already: name a new folder")
     about = records.about(store, study)

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import kruskal
 
 from collectors.sample import Sample
 from studies.benchmarks.app_process import AppProcess
@@ -66,7 +67,8 @@ def _once(folder: Path, *, kill: bool) -> dict[str, object]:
         memory = app.memory_gb()
     finally:
         app.end()
-    votes = Store(folder / "data").db.rows("select trial_id, count(*) as n from vote group by trial_id")
+    store = Store(folder / "data")
+    votes = store.db.rows("select trial_id, count(*) as n from vote group by trial_id")
     stored = Counter(row["trial_id"] for row in votes)
     said = Counter(trial for rater in raters for trial in rater.voted)
     return {
@@ -77,14 +79,27 @@ def _once(folder: Path, *, kill: bool) -> dict[str, object]:
         "vote_p50_ms": round(1e3 * float(np.quantile(spent, 0.5))),
         "vote_p95_ms": round(1e3 * float(np.quantile(spent, 0.95))),
         "vote_worst_ms": round(1e3 * max(spent)),
+        "pace_p": round(_pace(store, raters), 3),
         "memory_gb": round(memory, 2),
     } | ({"another_next_trial": changed} if kill else {})
+
+
+def _pace(store: Store, raters: list["_Rater"]) -> float:
+    """How likely response times differ that much between arms by chance (Kruskal and Wallis): a small p would mean that
+    a page may know an arm by how long its text took to come."""
+    register = Register(store.db)
+    times: dict[str, list[float]] = {}
+    for trial, seconds in (came for rater in raters for came in rater.came):
+        for arm in register.arms(trial):
+            times.setdefault(arm, []).append(seconds)
+    return float(kruskal(*times.values()).pvalue)
 
 
 class _Rater:
     def __init__(self, number: int) -> None:
         self.number, self.cookie = number, f"{number:032x}"
         self.voted: list[str] = []
+        self.came: list[tuple[str, float]] = []  # trial, and how long after the vote before it
         self.refused = 0
         self.there: Participant
 
@@ -102,7 +117,10 @@ class _Rater:
                 self.refused += 1
             else:
                 self.voted.append(trial)
-            spent.append(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            spent.append(seconds)
+            if self.there.trial not in ("", trial):
+                self.came.append((self.there.trial, seconds))
 
 
 def _vote(app: AppProcess, raters: list[_Rater], count: int) -> list[float]:

@@ -1,5 +1,6 @@
 """The export: what stands in it, what must not, and that the dictionary and the columns are one."""
 
+import asyncio
 import csv
 import json
 import sqlite3
@@ -8,9 +9,11 @@ import threading
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from datasette.app import Datasette
 
 from engine.methods.base import Ask
 from studies.__main__ import main
@@ -325,3 +328,15 @@ def test_simulate_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.simulate.main", asked.append)
     assert main(["simulate", "--runs", "3"]) == 0
     assert asked == [["--runs", "3"]]
+
+
+def test_datasette_shows_a_backup_by_readable_names(store: Store, tmp_path: Path) -> None:
+    path = backup(store, tmp_path / "copy.db")
+
+    async def asked() -> Any:
+        page = await Datasette([str(path)]).client.get("/copy/votes_readable.json?_shape=array&_size=3")
+        return page.json()
+
+    rows = asyncio.run(asked())
+    assert len(rows) == 3
+    assert {"rater", "choice"} <= rows[0].keys()
