@@ -149,15 +149,13 @@ def page(room: Room) -> gr.Blocks:
     def look_into(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button]:
         if not path:
             return "", "", gr.Button(visible=False)
-        preview = room.imports.preview(cookie_of(request), Path(path), Path(path).name)
+        preview = room.look_into(cookie_of(request), Path(path))
         return preview.ticket, own_words.preview(preview), gr.Button(visible=True)
 
     @in_words
     def bring(ticket: str, request: gr.Request) -> list[Any]:
         session = cookie_of(request)
-        for _ in room.imports.save(session, ticket):
-            pass
-        return laid_out(room.stage(session), session)
+        return laid_out(room.bring(session, ticket), session)
 
     @in_words
     def vote(

@@ -76,7 +76,7 @@ def _fill_for(
     register = Register(store.db)
     if len(profile.liked) >= MIN_LIKES and not profile.summary:
         profile = replace(profile, summary=summarize(lm, profile))
-    for arm in {arm for arm, _, _ in places}:
+    for arm in dict.fromkeys(arm for arm, _, _ in places):
         if why := missing(lm, ARMS[arm.partition(MODEL)[0]], store.db.folder, profile):
             raise StudyError(f"the arm {arm} cannot run for {name or 'nobody'}: {why}")
     left, tried, done = list(places), 0, 0

@@ -22,13 +22,13 @@ from engine.profile import build
 from engine.state import StateError
 from engine.weights import WeightsError
 from studies.database import Row, StoreError
-from studies.importing import Imports
+from studies.importing import Imports, Preview
 from studies.leaks import words
 from studies.pregenerate import people_of
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, SALAD, Kind, steps, texts_needed
 from studies.session import CannotStart
-from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import MAX_HUMAN, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.studyfile import Study, StudyError, read
 from studies.writing import Scribe, Writer
 
@@ -124,13 +124,16 @@ class Room:
         if not self.study.posts:
             return []
         try:
-            items = [item for item, _ in open_source(self.study.posts) if item.text]
+            items = [item for item, _ in open_source(self.study.posts) if 0 < len(item.text) <= MAX_HUMAN]
         except CollectError as error:
             raise StudyError(f"the posts by people cannot be read: {error}") from error
         planned = steps(self.study.design, 0)
         needed = sum(not {HUMAN, SALAD}.isdisjoint((step.left, step.right)) for step in planned if step.of < 0)
         if len(items) < needed:
-            raise StudyError(f"{self.study.posts} has {len(items)} posts: a rater meets {needed}, and none twice")
+            raise StudyError(
+                f"{self.study.posts} has {len(items)} posts of at most {MAX_HUMAN} characters: a rater meets {needed}, "
+                "and none twice"
+            )
         self.store.add(POSTS, ((item, None) for item in items))
         return items
 
@@ -209,6 +212,22 @@ class Room:
         who = self._who(session)
         self.register.answer(who.rater, {"instructions": "read"})
         return self.stage(session)
+
+    def look_into(self, session: str, path: Path) -> Preview:
+        """What an export holds that a participant would bring. Raises Refused."""
+        self._importing(session)
+        return self.imports.preview(session, path, path.name)
+
+    def bring(self, session: str, ticket: str) -> Stage:
+        """Import it; from then on the profile stands. Raises Refused."""
+        self._importing(session)
+        for _ in self.imports.save(session, ticket):
+            pass
+        return self.stage(session)
+
+    def _importing(self, session: str) -> None:
+        if self.stage(session).step != "import":
+            raise Refused("there is nothing to import now: reload the page")
 
     def show(self, session: str, patience: float = PATIENCE) -> Shown | None:
         """The text or pair to judge now, None while it is being written. Raises Refused where there is none."""

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from collectors.item import Item
@@ -14,7 +15,7 @@ from engine.backbone import Backbone
 from engine.methods.base import Ask
 from engine.profile import Profile, build
 from engine.summary import MIN_LIKES, summarize
-from studies.database import Row
+from studies.database import Row, StoreError
 from studies.pairs import void_reason_of, write_texts
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, SALAD, Slot, Step, ask_seed, steps
@@ -54,7 +55,7 @@ class Scribe:
         self._frozen: dict[str, Person] = {}
         self._steps: dict[int, list[Step]] = {}
         self._gone: dict[str, set[int]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._practising = threading.Lock(), threading.Lock()
 
     def steps(self, slot: int) -> list[Step]:
         if slot not in self._steps:
@@ -85,7 +86,7 @@ class Scribe:
 
     def practise(self, who: Participant) -> None:
         """Write the practice trials: posts of the sample, the same for everybody."""
-        with self._lock:
+        with self._practising:
             done = self.register.progress(who.study, who.rater)
             posts = [item for item, _ in Sample()]
             random.Random(PRACTICE_SEED).shuffle(posts)
@@ -120,7 +121,7 @@ class Scribe:
         for position, step in enumerate(self.steps(who.slot)):
             rows = done.get(position, [])
             good = [row for row in rows if row["void_reason"] is None or row["voted"]]
-            if not good and (len(rows) >= MAX_ATTEMPTS or step.of in gone):
+            if not good and step.of in gone:
                 gone.add(position)
             if position in gone:
                 continue
@@ -217,9 +218,7 @@ class Scribe:
         [first] = [row for row in done[step.of] if row["voted"]] if step.of >= 0 else [None]
         sides = self._again(first) if first else self._new(who.slot, position, attempt, texts)
         if sides is None:
-            self._gone_of(who).add(position)
-            told = {"position": position, "arms": [step.left, step.right]}
-            self.register.note(who.study, who.rater, "given up", told)
+            self._give_up(who, position)
             return False
         left, right = sides
         reason = void_reason_of(left, right, ask, person.profile) if step.purpose == "main" else None
@@ -244,7 +243,15 @@ class Scribe:
         )
         if reason:
             self.register.note(who.study, who.rater, "replaced", {"position": position, "reason": reason})
+            if attempt + 1 >= MAX_ATTEMPTS:
+                self._give_up(who, position)
         return reason is None
+
+    def _give_up(self, who: Participant, position: int) -> None:
+        step = self.steps(who.slot)[position]
+        self._gone_of(who).add(position)
+        told = {"position": position, "arms": [step.left, step.right]}
+        self.register.note(who.study, who.rater, "given up", told)
 
     def _again(self, first: Row) -> tuple[Candidate, Candidate | None]:
         """The texts of an earlier trial, with the sides swapped."""
@@ -323,7 +330,9 @@ class Writer(threading.Thread):
                 except Exception as error:  # whatever a model or disk throws, the others go on
                     log.exception("the texts of a participant could not be written")
                     self.failure = f"{type(error).__name__}: {error}"
-                    self.scribe.register.note(who.study, who.rater, "generation failed", {"why": self.failure[:200]})
+                    with suppress(StoreError):
+                        told = {"why": self.failure[:200]}
+                        self.scribe.register.note(who.study, who.rater, "generation failed", told)
                 with self._written:
                     self._written.notify_all()
 

@@ -15,7 +15,7 @@ from engine.backbone import Backbone
 from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
-from studies import judging
+from studies import judging, writing
 from studies.judge import LocalJudge
 from studies.records import records
 from studies.register import Register
@@ -381,6 +381,50 @@ def test_live_texts_are_written_for_the_likes_of_each(
         assert {row["profile_digest"] for row in rows} == {room.scribe.person(who).profile.digest}
         assert all(row["summary"] for row in rows)
         assert set(ARMS) >= {row["left_arm"] for row in rows} - {HUMAN}
+    finally:
+        room.close()
+
+
+def test_who_brings_their_likes_does_so_once_and_before_the_trials(
+    tmp_path: Path, written: Callable[..., Path], tiny: Backbone
+) -> None:
+    text = FILE.replace('"pool"', '"live"').replace('"assigned"', '"import"').replace('people = "people.jsonl"', "")
+    room = Room(Store(tmp_path / "data"), read(written(text)), tiny, clocked=False)
+    mine = tmp_path / "mine.csv"
+    mine.write_text("text,like\n" + "\n".join(f"A heron number {n} came late to work,1" for n in range(5)))
+    room.start()
+    try:
+        begin(room, "a")
+        assert room.stage("a").step == "import"
+        seen = room.look_into("a", mine)
+        assert seen.report.likes == 5
+        with pytest.raises(Refused, match="nothing to judge"):
+            room.show("a")
+        assert room.bring("a", seen.ticket).step == "practice"
+        with pytest.raises(Refused, match="nothing to import"):
+            room.look_into("a", mine)
+        assert len(judge(room, "a", 4)) == 4
+        begin(room, "b")
+        assert room.stage("b").step == "import"  # nobody's likes are anybody else's
+    finally:
+        room.close()
+
+
+def test_texts_that_never_may_be_shown_are_given_up_with_an_event(
+    tmp_path: Path, written: Callable[..., Path], tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "void_reason_of", lambda *_: "refusal")
+    text = FILE.replace('"pool"', '"live"').replace('"assigned"', '"none"').replace('people = "people.jsonl"', "")
+    room = Room(
+        Store(tmp_path / "data"), read(written(text.replace('"history"', '"none-8900f4"'))), tiny, clocked=False
+    )
+    room.start()
+    try:
+        begin(room, "a")
+        judge(room, "a")
+        kinds = Counter(row["kind"] for row in room.register.events(room.id))
+        assert kinds == {"replaced": 6 * writing.MAX_ATTEMPTS, "given up": 6}
+        assert room.stage("a").step == "survey"  # the catch trials alone were shown
     finally:
         room.close()
 
