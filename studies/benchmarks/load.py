@@ -15,7 +15,7 @@ from collectors.sample import Sample
 from studies.benchmarks.app_process import AppProcess
 from studies.benchmarks.study_client import Participant
 from studies.register import Register
-from studies.schedule import ask_seed, texts_needed
+from studies.schedule import texts_needed
 from studies.store import Candidate, Store, new_id
 from studies.studyfile import Study, read
 
@@ -145,7 +145,8 @@ def fill(store: Store, study: Study) -> None:
     register = Register(store.db)
     register.open_study(study.design.id, study.title, study.settings)
     texts = [item.text for item, _ in Sample()]
-    for topic in study.design.topics:
-        for arm, n in product(study.design.arms, range(texts_needed(study.design))):
-            text = texts[ask_seed(f"{topic} {arm}", n, 0) % len(texts)]
-            register.put(study.design.id, "", topic, n, Candidate(new_id(), arm, text), "the sample")
+    places = product(study.design.topics, study.design.arms, range(texts_needed(study.design)))
+    for number, (topic, arm, n) in enumerate(places):
+        one, other = number % len(texts), (number + 1 + number // len(texts)) % len(texts)  # no two places alike
+        text = f"{texts[one]}\n{texts[other]}"
+        register.put(study.design.id, "", topic, n, Candidate(new_id(), arm, text), "the sample")
