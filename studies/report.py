@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.methods import ARMS
-from studies.agreement import Interval, agree, agree_alone, repeatability
+from studies.agreement import Interval, agree, agree_alone, between_people, repeatability
 from studies.detect import detection, recognisability
 from studies.effects import heterogeneity, side_bias, styled
 from studies.figures import NONE, Bar, Cell, fold, forest, lines, table, whole
@@ -243,7 +243,8 @@ def _sequential(records: Records, seed: int) -> Section:
 def _agreement(records: Records, seed: int) -> Section:
     told = (
         "How often raters said the same of a trial that came again later, a pair with its sides swapped: nobody can "
-        f"predict their choices better than they do. Kappa takes chance off. {BOUNDS}"
+        "predict their choices better than they do. Kappa takes chance off, and so does Krippendorff's alpha, of "
+        f"raters who judged the same two texts. {BOUNDS}"
     )
     pairs = repeatability(records.ballots, records.repeats, seed=seed)
     rows = [
@@ -254,10 +255,16 @@ def _agreement(records: Records, seed: int) -> Section:
     first = {mark.trial: mark.choice for mark in records.marks}
     again = [(mark.rater, mark.choice == first[mark.repeats]) for mark in records.mark_repeats if mark.repeats in first]
     rows.append(_of_share("single texts: the same verdict", again, seed))
+    items: dict[str, list[Ballot]] = defaultdict(list)
+    for ballot in records.ballots:
+        items["\n\n".join(sorted((ballot.left_text, ballot.right_text)))].append(ballot)
+    rows.append(
+        _of_interval("between raters on the same pairs: Krippendorff's alpha", between_people(items), plain=True)
+    )
     there = [row for row in rows if row]
-    head = ("what", "how often", "trials shown twice")
-    body = table("Raters beside themselves", head, there) if there else ""
-    return Section("agreement", "Self-agreement", told, body, "counted votes on trials that were shown again")
+    head = ("what", "how often", "verdicts")
+    body = table("Raters beside themselves and each other", head, there) if there else ""
+    return Section("agreement", "Agreement of raters", told, body, "counted votes on trials that were shown again")
 
 
 def _judges(records: Records, seed: int) -> Section:
