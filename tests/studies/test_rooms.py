@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
 from studies import judging, writing
+from studies.benchmarks import load
 from studies.judge import LocalJudge
 from studies.records import records
 from studies.register import Register
@@ -297,25 +299,29 @@ def test_a_vote_faster_than_reading_is_kept_and_does_not_count(room: Room) -> No
     assert len({row["position"] for row in trials(room) if row["choice"]}) == 6  # void or not, they are not asked again
 
 
-def test_eight_threads_vote_once_each(room: Room) -> None:
+def test_eight_threads_and_fifty_trials_are_fifty_votes(tmp_path: Path, written: Callable[..., Path]) -> None:
+    text = FILE.replace('"none", "history", "human"', '"none", "none-8900f4"').replace("same = 1", "same = 0")
+    text = text.replace("salad = 1", "salad = 0\nblocks = 25").replace("practice = 1", "practice = 0")
+    study = read(written(text.replace('"assigned"', '"none"').replace('people = "people.jsonl"', "")))
+    store = Store(tmp_path / "data")
+    load.fill(store, study)
+    room = Room(store, study, clocked=False)
     begin(room, "a")
     stored = []
 
     def vote(trial: str) -> None:
-        try:
+        with suppress(Refused):
             room.vote("a", trial, "left")
             stored.append(trial)
-        except Refused:
-            pass
 
-    for _ in range(5):
+    for _ in range(50):
         there = shown(room, "a")
         threads = [threading.Thread(target=vote, args=(there.id,)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(stored) == 5 == len(room.store.db.rows("select * from vote"))
+    assert len(stored) == len(set(stored)) == 50 == len(store.db.rows("select * from vote"))
 
 
 def test_a_text_that_may_not_be_shown_is_replaced_and_a_place_without_any_is_given_up(
