@@ -18,7 +18,7 @@ from studies.rooms import FASTEST, LEAST_SECONDS
 from studies.store import Store
 from tests.names import names_in, names_in_sight
 from tests.studies.test_rooms import FILE, fill, write_files
-from tests.test_browser import RECORD, chromium  # noqa: F401 - a fixture
+from tests.test_browser import RECORD, chromium, shot  # noqa: F401 - a fixture
 
 BUTTONS = {"pair": "#choose-left", "mark": "#feed-like-mark", "card": "#feed-like"}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
@@ -97,6 +97,7 @@ def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
         if kind not in checked:
             accessible(page)
             checked.add(kind)
+            page.screenshot(path=shot(f"study-{kind}-{width}"))
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it must not scroll sideways"
         if kind == "pair":
             page.keyboard.press("1")
