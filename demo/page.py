@@ -18,6 +18,7 @@ from studies.session import CannotStart, Studio
 from studies.signing import BACK
 
 ASSETS = Path(__file__).parent / "assets"
+MAX_FILE = "200mb"  # that a stranger may bring to a study; at home the machine is one's own
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -63,11 +64,21 @@ def serve(studio: Studio, host: str, port: int) -> str:
 
 def serve_study(room: Room, host: str, port: int) -> str:
     """The same for a study, whose doors for programs are shut as well."""
-    return _launch(study.page(room), room.store.db.folder, host, port, ["palate.js", "study.js"], [], api_open=False)
+    scripts = ["palate.js", "study.js"]
+    folder = room.store.db.folder
+    return _launch(study.page(room), folder, host, port, scripts, [], api_open=False, max_file_size=MAX_FILE)
 
 
 def _launch(
-    page: gr.Blocks, folder: Path, host: str, port: int, scripts: list[str], routes: list[Route], *, api_open: bool
+    page: gr.Blocks,
+    folder: Path,
+    host: str,
+    port: int,
+    scripts: list[str],
+    routes: list[Route],
+    *,
+    api_open: bool,
+    max_file_size: str | None = None,
 ) -> str:
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # what is uploaded is deleted with all the rest
     script = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in scripts)
@@ -79,6 +90,7 @@ def _launch(
         quiet=True,
         show_error=True,
         share=False,
+        max_file_size=max_file_size,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,

@@ -197,7 +197,8 @@ class Room:
             session, self.id, person[:100], submission[:100], timedelta(minutes=self.study.minutes)
         )
         if not yes:
-            self.register.end(who.rater, "no_consent")
+            agreed = "consent" in self.register.answers(who.rater)
+            self.register.end(who.rater, "left" if agreed else "no_consent")
         else:
             self.register.answer(who.rater, {"consent": self.study.consent})
         return self.stage(session)

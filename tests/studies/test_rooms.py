@@ -254,6 +254,7 @@ def test_who_says_no_is_kept_as_that_and_takes_no_slot(room: Room) -> None:
     who = room.register.of_session("b")
     assert who
     assert who.slot == 0
+    assert room.consent("b", False).code == "LEFT1"  # a yes that is taken back later
 
 
 def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
