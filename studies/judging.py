@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine.profile import Profile, build
 from studies.judge import Judge, Verdict, verdicts
 from studies.records import Records
 from studies.register import Register
 from studies.store import Store
+from studies.writing import profile_of
 
 AT_ONCE = 200  # pairs of one question about the judge's lean to a place
 
@@ -23,13 +23,13 @@ def judge(
     A `personal` judge is told what each rater likes, and leaves out raters of whom nothing is known.
     """
     name = f"{judge.name}, knows the rater" if personal else judge.name
-    held = Register(store.db)
+    held = Register(store)
     known = held.verdicts(name)
     raters = list(dict.fromkeys([*(b.rater for b in records.ballots), *(m.rater for m in records.marks)]))
     done = 0
     for group in [[rater] for rater in raters] if personal else [raters]:
-        profile = _profile(store, group[0]) if personal else None
-        if personal and not profile:
+        profile = profile_of(store, group[0]) if personal else None
+        if profile and not profile.liked:
             continue
         there = [b for b in records.ballots if b.rater in group and b.trial not in known]
         for start in range(0, len(there), AT_ONCE):
@@ -49,9 +49,3 @@ def judge(
             done += len(alone)
             yield f"{name}: {done} judged"
     yield f"{name}: {done} new verdicts, {len(known) + done} in all"
-
-
-def _profile(store: Store, rater: str) -> Profile | None:
-    """What the rater liked before they judged; verdicts of studies never are in it."""
-    profile = build(rater, store.reactions(rater), store.edits(rater), encode=store.vectors)
-    return profile if profile.liked else None

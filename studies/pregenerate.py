@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from collectors.item import CollectError, read_reactions
 from engine.backbone import Backbone
@@ -12,14 +13,13 @@ from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import Profile, build
 from engine.summary import MIN_LIKES, summarize
-from studies.pairs import void_reason_of, write_texts
+from studies.pairs import MAX_ATTEMPTS, void_reason_of, write_texts
 from studies.register import Register
 from studies.schedule import HUMAN, Slot, ask_seed, texts_needed
 from studies.store import Store, new_id
 from studies.studyfile import MODEL, Study, StudyError
 
 AT_ONCE = 8  # texts of one decode
-TRIES = 4  # that may not be shown, until a place stays empty
 
 
 def fill(
@@ -29,23 +29,14 @@ def fill(
 
     With `base` all stand on the task-adapted model, where there is one. Raises StudyError for an arm that cannot run.
     """
-    register = Register(store.db)
+    register = Register(store)
     register.open_study(study.design.id, study.title, study.settings)
     ways = [arm for arm in study.design.arms if arm != HUMAN]
     of_model: dict[str, list[str]] = {}
     for arm in ways:
         of_model.setdefault(arm.partition(MODEL)[2], []).append(arm)
     for model, arms in of_model.items():
-        lacks = {
-            name: [
-                (arm, topic, n)
-                for arm in arms
-                for topic in study.design.topics
-                for n in range(texts_needed(study.design))
-                if (arm, topic, n) not in register.pooled(study.design.id, name)
-            ]
-            for name in people or {"": Profile("")}
-        }
+        lacks = {name: [p for p in empty_places(register, study, name) if p[0] in arms] for name in people or [""]}
         if not any(lacks.values()):
             continue
         yield f"loading {model or 'the default model'}"
@@ -57,6 +48,14 @@ def fill(
         del lm
         gc.collect()
     yield "the pool is full"
+
+
+def empty_places(register: Register, study: Study, name: str) -> list[tuple[str, str, int]]:
+    """The (arm, topic, number) of which the pool for `name` lacks the text."""
+    there = register.pooled(study.design.id, name)
+    ways = [arm for arm in study.design.arms if arm != HUMAN]
+    places = product(ways, study.design.topics, range(texts_needed(study.design)))
+    return [place for place in places if place not in there]
 
 
 def people_of(store: Store, study: Study) -> dict[str, Profile]:
@@ -73,14 +72,14 @@ def people_of(store: Store, study: Study) -> dict[str, Profile]:
 def _fill_for(
     store: Store, study: Study, lm: Backbone, profile: Profile, name: str, places: list[tuple[str, str, int]]
 ) -> Iterator[str]:
-    register = Register(store.db)
+    register = Register(store)
     if len(profile.liked) >= MIN_LIKES and not profile.summary:
         profile = replace(profile, summary=summarize(lm, profile))
     for arm in dict.fromkeys(arm for arm, _, _ in places):
         if why := missing(lm, ARMS[arm.partition(MODEL)[0]], store.db.folder, profile):
             raise StudyError(f"the arm {arm} cannot run for {name or 'nobody'}: {why}")
     left, tried, done = list(places), 0, 0
-    while left and tried < TRIES:
+    while left and tried < MAX_ATTEMPTS:
         failed = []
         for start in range(0, len(left), AT_ONCE):
             batch = left[start : start + AT_ONCE]
@@ -102,4 +101,4 @@ def _fill_for(
             yield f"{name or 'nobody'}: {done} of {len(places)} texts"
         left, tried = failed, tried + 1
     for arm, topic, _ in left:
-        yield f"no text of {arm} about {topic} that may be shown, in {TRIES} tries"
+        yield f"no text of {arm} about {topic} that may be shown, in {MAX_ATTEMPTS} tries"

@@ -23,6 +23,7 @@ from scipy.stats import t as student
 from studies.strengths import fit
 
 Choice = Literal["left", "right", "both", "neither", "skip"]
+RateKind = Literal["like", "dislike", "sounds_ai"]
 RESAMPLES = 400
 PRIOR_TIES = 0.2  # imagined ties of every pair of arms: an arm that never lost keeps a finite strength
 ONE_MORE = 0.5  # weight of the vote that might have come as well, in every resample
@@ -82,7 +83,7 @@ class Rate:
     """How often something was said of an arm's texts, of `n` that were shown and not skipped."""
 
     arm: str
-    kind: Literal["like", "dislike", "sounds_ai"]
+    kind: RateKind
     value: float
     low: float
     high: float
@@ -153,13 +154,13 @@ def mark_rates(marks: Sequence[Mark], *, seed: int = 0) -> list[Rate]:
     for arm in sorted({mark.arm for mark in judged}):
         mine = [mark for mark in judged if mark.arm == arm]
         rater = numbers([mark.rater for mark in mine])
-        like, dislike = ([mark.choice in said for mark in mine] for said in (LIKES, DISLIKES))
-        sounds_ai = [mark.sounds_ai for mark in mine]
-        rows += [
-            Rate(arm, "like", *share(np.array(like, float), rater, seed), len(mine)),
-            Rate(arm, "dislike", *share(np.array(dislike, float), rater, seed), len(mine)),
-            Rate(arm, "sounds_ai", *share(np.array(sounds_ai, float), rater, seed), len(mine)),
-        ]
+        said: dict[RateKind, list[bool]] = {
+            "like": [mark.choice in LIKES for mark in mine],
+            "dislike": [mark.choice in DISLIKES for mark in mine],
+            "sounds_ai": [mark.sounds_ai for mark in mine],
+        }
+        for kind, hits in said.items():
+            rows.append(Rate(arm, kind, *share(np.array(hits, float), rater, seed), len(mine)))
     return rows
 
 

@@ -141,7 +141,7 @@ def records(store: Store, study: str | None) -> Records:
     rows = [row for row in trials(store, study) if row["role"] == "judge" and row["purpose"] != "practice"]
     counted = sorted((row for row in rows if counts(row, *COUNTED)), key=lambda row: int(row["vote_number"]))
     votes = Counter(row["rater"] for row in counted)
-    held = Register(store.db)
+    held = Register(store)
     return Records(
         study=known,
         ballots=tuple(_ballot(row) for row in counted if counts(row, "main") and row["kind"] == "pair"),

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from studies.database import Database, Row
+from studies.database import Row
 from studies.judge import Verdict
-from studies.store import Candidate, Refused, now
+from studies.store import Candidate, Refused, Store, now
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # of codes that people type: none looks like another
 CODE = 8  # of these: 2^39
@@ -16,20 +16,19 @@ CODE = 8  # of these: 2^39
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One rater of a study. `left` is when their slot went to somebody else, "" while it is theirs."""
+    """One rater of a study. `ended` is when they were done or gone, "" before, and `completion` how."""
 
     rater: str
     study: str
     slot: int
     resume_code: str
-    left: str
     ended: str
     completion: str
 
 
 class Register:
-    def __init__(self, db: Database) -> None:
-        self.db = db
+    def __init__(self, store: Store) -> None:
+        self.store, self.db = store, store.db
 
     def open_study(self, study: str, title: str, settings: Mapping[str, object]) -> None:
         """Make a study known. One of the same design whose other settings changed is the same study: its latest
@@ -98,7 +97,7 @@ class Register:
                 code=code,
                 at=now(),
             )
-        return Participant(rater, study, slot, code, "", "", "")
+        return Participant(rater, study, slot, code, "", "")
 
     def _reclaim(self, study: str, patience: timedelta) -> None:
         """Slots of people who have gone without finishing are free again: what they did stays and counts."""
@@ -133,12 +132,7 @@ class Register:
 
     def hand_over(self, there: Participant, session: str) -> None:
         """What lies on the table of any device lies on this one's from now on."""
-        self.db.run(
-            "insert into session values (:id, :rater, :at) on conflict do nothing",
-            id=session,
-            rater=there.rater,
-            at=now(),
-        )
+        self.store.open_session(session, there.rater)
         self.db.run(
             """update trial set session = :session where rater = :rater and shown_at is not null
             and not exists (select 1 from vote v where v.trial_id = trial.id)""",
@@ -256,19 +250,7 @@ class Register:
     def put(self, study: str, profile: str, topic: str, attempt: int, candidate: Candidate, engine: str) -> None:
         """Keep a text that was written beforehand, and by what."""
         with self.db.atomic():
-            self.db.run(
-                """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
-                values (:id, :arm, null, :text, :evidence, :tokens, :seconds, :finish, :state, :at)""",
-                id=candidate.id,
-                arm=candidate.arm,
-                text=candidate.text,
-                evidence=json.dumps(candidate.evidence),
-                tokens=candidate.tokens,
-                seconds=candidate.seconds,
-                finish=candidate.finish,
-                state=candidate.state,
-                at=now(),
-            )
+            self.store.keep_candidate(candidate)
             self.db.run(
                 "insert into pool values (:study, :profile, :arm, :topic, :attempt, :candidate, :engine)",
                 study=study,
@@ -296,7 +278,6 @@ def _participant(row: Row) -> Participant:
         row["study"],
         row["slot"],
         row["resume_code"],
-        row["left_at"] or "",
         row["ended_at"] or "",
         row["completion"] or "",
     )

@@ -1,12 +1,10 @@
 """The verbs of a study's page. Nothing that a verb returns names an arm: not before the vote, and not after it."""
 
 import random
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,20 +12,18 @@ from collectors.detect import open_source
 from collectors.item import CollectError, Item, Signal
 from collectors.sample import Sample
 from engine import encoder, learning
-from engine.backbone import Backbone, BackboneError
+from engine.backbone import Backbone
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import build
-from engine.state import StateError
-from engine.weights import WeightsError
-from studies.database import Row, StoreError
+from studies.database import Row
 from studies.importing import Imports, Preview
 from studies.leaks import words
-from studies.pregenerate import people_of
+from studies.pregenerate import empty_places, people_of
 from studies.register import Participant, Register
-from studies.schedule import HUMAN, SALAD, Kind, steps, texts_needed
-from studies.session import CannotStart
+from studies.schedule import HUMAN, Kind, steps
+from studies.session import CANNOT_OPEN, CannotStart
 from studies.store import MAX_HUMAN, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.studyfile import Study, StudyError, read
 from studies.writing import Scribe, Writer
@@ -68,13 +64,13 @@ class Room:
 
     def __init__(self, store: Store, study: Study, lm: Backbone | None = None, *, clocked: bool = True) -> None:
         self.store, self.study, self._clocked = store, study, clocked
-        self.register = Register(store.db)
+        self.register = Register(store)
         store.add(POSTS, Sample())
         self.scribe = Scribe(store, study, self._posts(), people_of(store, study))
         self.id = study.design.id
         self.register.open_study(self.id, study.title, study.settings)
         self.imports = Imports(store, lambda: None)
-        self.writer = Writer(self.scribe, lm, threading.Event()) if lm and study.texts == "live" else None
+        self.writer = Writer(self.scribe, lm) if lm and study.texts == "live" else None
         if lm and self.writer:
             self._can_run(lm)
         elif study.texts == "pool":
@@ -99,15 +95,7 @@ class Room:
             if lm and base:
                 learning.stand_on(lm, data_dir)
             return cls(store, study, lm)
-        except (
-            StudyError,
-            StoreError,
-            WeightsError,
-            BackboneError,
-            CollectError,
-            StateError,
-            encoder.EncoderError,
-        ) as error:
+        except (StudyError, *CANNOT_OPEN) as error:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
@@ -128,7 +116,7 @@ class Room:
         except CollectError as error:
             raise StudyError(f"the posts by people cannot be read: {error}") from error
         planned = steps(self.study.design, 0)
-        needed = sum(not {HUMAN, SALAD}.isdisjoint((step.left, step.right)) for step in planned if step.of < 0)
+        needed = sum(step.shows_post for step in planned if step.of < 0)
         if len(items) < needed:
             raise StudyError(
                 f"{self.study.posts} has {len(items)} posts of at most {MAX_HUMAN} characters: a rater meets {needed}, "
@@ -150,13 +138,8 @@ class Room:
 
     def _pool_is_full(self) -> None:
         """Whether the pool holds every text that a rater may meet. Raises StudyError."""
-        numbers = range(texts_needed(self.study.design))
-        ways = [arm for arm in self.study.design.arms if arm != HUMAN]
         for name in self.scribe.people or [""]:
-            there = self.register.pooled(self.id, name)
-            places = product(ways, self.study.design.topics, numbers)
-            lacks = [place for place in places if place not in there]
-            if lacks:
+            if lacks := empty_places(self.register, self.study, name):
                 raise StudyError(
                     f"the pool lacks {len(lacks)} texts, such as one of {lacks[0][0]} about {lacks[0][1]}: "
                     "run python -m studies pregenerate first"

@@ -84,6 +84,11 @@ class Step:
     purpose: Purpose = "main"
     of: int = -1
 
+    @property
+    def shows_post(self) -> bool:
+        """Whether a post by a person is needed for it, as it is or shuffled."""
+        return not {HUMAN, SALAD}.isdisjoint((self.left, self.right))
+
 
 def steps(design: Design, slot: int) -> list[Step]:
     """All trials of the rater in `slot` (0, 1, ...), in their order: pure, the same on any machine."""
@@ -128,7 +133,11 @@ def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose
             # rows of a Williams square: over its rows each arm stands in each place, and follows each other, alike
             main += [(arm, "") for arm in _williams(design.seed, arms, slot * design.blocks + block)]
     part: list[tuple[str, str, Purpose, int]] = [(left, right, "main", -1) for left, right in main]
-    for purpose, count in (("same", design.same if kind == "pair" else 0), ("salad", design.salad)):
+    catches: tuple[tuple[Purpose, int], ...] = (
+        ("same", design.same if kind == "pair" else 0),
+        ("salad", design.salad),
+    )
+    for purpose, count in catches:
         for _ in range(count):
             arm, first = arms[rng.randrange(len(arms))], rng.random() < 0.5
             if purpose == "same":
@@ -137,7 +146,7 @@ def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose
                 sides = (HUMAN, SALAD) if first else (SALAD, HUMAN)
             else:
                 sides = (SALAD, "")
-            part.insert(rng.randrange(len(part) // 3, len(part) + 1), (*sides, purpose, -1))  # type: ignore[arg-type]
+            part.insert(rng.randrange(len(part) // 3, len(part) + 1), (*sides, purpose, -1))
     plain = [i for i, (_, _, purpose, _) in enumerate(part) if purpose == "main"]
     wanted = math.ceil(len(plain) / design.repeat_every)
     half = plain[: max(wanted, len(plain) // 2)]

@@ -148,6 +148,8 @@ class CannotStart(RuntimeError):
     """The room cannot be opened, or an import not read. The message is one sentence that says what to do."""
 
 
+# what opening a data folder and a model may raise; each message is for people as well
+CANNOT_OPEN = (StoreError, WeightsError, BackboneError, CollectError, StateError, encoder.EncoderError)
 TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app runs; each message is for people
 
 
@@ -189,7 +191,7 @@ class Studio:
             if base:
                 stand_on(lm, data_dir)
             return cls(store, lm, seed, claude)
-        except (StoreError, WeightsError, BackboneError, CollectError, StateError, encoder.EncoderError) as error:
+        except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
@@ -240,16 +242,21 @@ class Studio:
     def _show_next(self, session: str, rater: str) -> Row | None:
         """A post by people, and in its turn, or where none is left, one that was written for the person."""
         own_turn = self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1
+        if own_turn and (row := self._show_written(session, rater)):
+            return row
         item = self._next_item(rater)
-        for waiting in self.store.ready(rater, "card") if own_turn or item is None else []:
-            if row := self.store.show(waiting["id"], session):
-                return row
         if item is None:
-            return None
+            return self._show_written(session, rater)
         candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
         trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
         self.store.write(trial)
         return self.store.show(trial.id, session)
+
+    def _show_written(self, session: str, rater: str) -> Row | None:
+        for waiting in self.store.ready(rater, "card"):
+            if row := self.store.show(waiting["id"], session):
+                return row
+        return None
 
     def _next_item(self, rater: str) -> Item | None:
         """The unseen text nearest the person's taste; every third card explores: the next of a fixed shuffle."""

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.benchmarks.load import fill
 from studies.effects import tastes
+from studies.made_up import fill, study_file
 from studies.ratings import PRIOR_TIES, SCORES, Ballot, Table, half_widths, standings
 from studies.records import records
 from studies.rooms import Room
@@ -43,22 +43,6 @@ BATCH = 50  # runs of the stop rule at once: their tables stay in the processor'
 
 EFFECTS = (0.3, 0.6, 1.0)  # log-odds between two arms
 MILESTONES = (20, 40, 60)  # trials a rater at which power is told
-
-
-STUDY = """
-[study]
-seed = {seed}
-blocks = 3
-practice = 0
-salad = 0
-consent = "Yes?"
-instructions = "Choose."
-[arms]
-methods = ["none", "history", "retrieval", "summary", "e2p"]
-texts = "pool"
-[profile]
-source = "none"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +219,8 @@ def through_verbs(population: Population, raters: int, seed: int) -> dict[str, A
     """
     rng = np.random.default_rng([seed, raters, 1])
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "study.toml"
-        file.write_text(STUDY.format(seed=seed), encoding="utf-8")
-        study, store = read(file), Store(Path(folder) / "data")
+        study = read(study_file(Path(folder), seed=seed, blocks=TRIALS // 20, same=1))
+        store = Store(Path(folder) / "data")
         fill(store, study)
         room = Room(store, study, clocked=False)
         place = {arm: a for a, arm in enumerate(study.design.arms)}

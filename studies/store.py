@@ -342,13 +342,7 @@ class Store:
                 )
             for candidate in (trial.left, trial.right):
                 if candidate:
-                    self.db.run(
-                        """insert into candidate
-                        (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
-                        values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :state, :at)
-                        on conflict (id) do nothing""",
-                        **asdict(candidate) | {"evidence": json.dumps(candidate.evidence), "at": now()},
-                    )
+                    self.keep_candidate(candidate)
             self.db.run(
                 """insert into trial (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
                 profile_digest, summary, engine, void_reason, study, purpose, repeats, made_at)
@@ -373,6 +367,15 @@ class Store:
                 repeats=trial.repeats,
                 at=now(),
             )
+
+    def keep_candidate(self, candidate: Candidate) -> None:
+        """Keep a text that may be shown; one that is known already changes nothing."""
+        self.db.run(
+            """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
+            values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :state, :at)
+            on conflict (id) do nothing""",
+            **asdict(candidate) | {"evidence": json.dumps(candidate.evidence), "at": now()},
+        )
 
     def filled(self, rater: str, schedule: str) -> list[Row]:
         """The positions of this schedule that were tried, in order: position, attempts, good (how many not void)."""

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,11 +57,8 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """Plain JSON values: the whole protocol."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("design", "survey")}
-        plain |= {name: str(plain[name] or "") for name in ("people", "posts")}
-        design = {name: getattr(self.design, name) for name in self.design.__dataclass_fields__}
-        questions = [{n: getattr(q, n) for n in q.__dataclass_fields__} for q in self.survey]
-        return plain | {"codes": dict(self.codes), "design": design, "design_id": self.design.id, "survey": questions}
+        files = {name: str(getattr(self, name) or "") for name in ("people", "posts")}
+        return asdict(self) | files | {"design_id": self.design.id}
 
 
 def read(path: Path) -> Study:

@@ -16,14 +16,13 @@ from engine.methods.base import Ask
 from engine.profile import Profile, build
 from engine.summary import MIN_LIKES, summarize
 from studies.database import Row, StoreError
-from studies.pairs import void_reason_of, write_texts
+from studies.pairs import MAX_ATTEMPTS, void_reason_of, write_texts
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, SALAD, Slot, Step, ask_seed, steps
 from studies.store import Candidate, Store, Trial, new_id
 from studies.studyfile import Study
 
 AHEAD = 2  # positions that are written before they are asked for
-MAX_ATTEMPTS = 4  # texts that may not be shown, after which a position is given up
 PRACTICE_SEED = 0
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class Scribe:
     """Writes the trials of participants. Methods may be called from any thread; one writes at a time."""
 
     def __init__(self, store: Store, study: Study, humans: Sequence[Item], people: Mapping[str, Profile]) -> None:
-        self.store, self.study, self.register = store, study, Register(store.db)
+        self.store, self.study, self.register = store, study, Register(store)
         self.humans, self.people = tuple(humans), people
         self._frozen: dict[str, Person] = {}
         self._steps: dict[int, list[Step]] = {}
@@ -70,10 +69,7 @@ class Scribe:
         if self.study.profile == "none":
             return Person(Profile(who.rater), None)
         if who.rater not in self._frozen:
-            profile = build(
-                who.rater, self.store.reactions(who.rater), self.store.edits(who.rater), encode=self.store.vectors
-            )
-            self._frozen[who.rater] = Person(profile, None)
+            self._frozen[who.rater] = Person(profile_of(self.store, who.rater), None)
         person = self._frozen[who.rater]
         if person.summary is None and (row := self.store.latest_summary(who.rater)):
             person = Person(replace(person.profile, summary=row["text"]), row["id"])
@@ -281,9 +277,14 @@ class Scribe:
         """The next post by a person of this slot's own shuffle; a slot meets none twice."""
         order = list(self.humans)
         random.Random(f"{self.study.design.id} posts {slot}").shuffle(order)
-        used = sum({step.left, step.right} & {HUMAN, SALAD} != set() for step in self.steps(slot)[:position])
-        n = used + attempt * sum({s.left, s.right} & {HUMAN, SALAD} != set() for s in self.steps(slot))
+        used = sum(step.shows_post for step in self.steps(slot)[:position])
+        n = used + attempt * sum(step.shows_post for step in self.steps(slot))
         return order[n] if n < len(order) else None
+
+
+def profile_of(store: Store, rater: str) -> Profile:
+    """What somebody showed so far; verdicts of studies are never in it."""
+    return build(rater, store.reactions(rater), store.edits(rater), encode=store.vectors)
 
 
 def salad(text: str) -> str:
@@ -294,14 +295,13 @@ def salad(text: str) -> str:
 
 
 class Writer(threading.Thread):
-    """Keeps trials ready for everybody who is there, where texts are written live; `failure` is what last failed."""
+    """Keeps trials ready for everybody who is there, where texts are written live."""
 
-    def __init__(self, scribe: Scribe, lm: Backbone, present: threading.Event) -> None:
+    def __init__(self, scribe: Scribe, lm: Backbone) -> None:
         super().__init__(name="study-writer", daemon=True)
         self.scribe, self.lm = scribe, lm
-        self.failure = ""
         self._there: dict[str, tuple[Participant, float]] = {}
-        self._wanted, self._written, self._closing = present, threading.Condition(), threading.Event()
+        self._wanted, self._written, self._closing = threading.Event(), threading.Condition(), threading.Event()
 
     def here(self, who: Participant) -> None:
         """This participant is at their trials: write for them."""
@@ -329,9 +329,8 @@ class Writer(threading.Thread):
                         self.scribe.write(who, self.lm)  # void ones are tried again, until they are given up
                 except Exception as error:  # whatever a model or disk throws, the others go on
                     log.exception("the texts of a participant could not be written")
-                    self.failure = f"{type(error).__name__}: {error}"
+                    told = {"why": f"{type(error).__name__}: {error}"[:200]}
                     with suppress(StoreError):
-                        told = {"why": self.failure[:200]}
                         self.scribe.register.note(who.study, who.rater, "generation failed", told)
                 with self._written:
                     self._written.notify_all()

@@ -1,9 +1,13 @@
 """Shared pieces: the real embedded model in float32 (exact), and a tiny random one with the same tokenizer (fast)."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from collectors.item import Item, Signal
@@ -13,6 +17,7 @@ from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
 
 torch.set_num_threads(spare_threads())  # as the app does
+CHROMIUM_FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
 FLOAT32 = Plan("cpu", torch.float32, "none", "exact, for tests")
 
 END_OF_TURN_LOGIT = 5.2
@@ -25,6 +30,20 @@ LIKES = (
     "My plant and I have an agreement: I forget, it dies, we both look away.",
 )
 DISLIKES = ("What is brown and sticky? A stick.",)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's chromium, headless."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have a browser: apt-get install chromium")
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,22 +3,17 @@
 import json
 import os
 import re
-import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from collectors.item import Item, Signal, write_reactions
 from studies.benchmarks.app_process import AppProcess
 from tests.names import names_in, names_in_sight
 
 SHOTS = Path(os.environ.get("PALATE_SHOTS", Path(__file__).parent / "shots"))
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (
     "hostile <script>document.title = 'taken'</script> walks into a bar",
     "hostile <img src=x onerror=\"document.title = 'taken'\"> and a duck",
@@ -46,18 +41,6 @@ window.EventSource = class extends EventSource {
   }
 };
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have a browser: apt-get install chromium")
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def text_of(page: Page, selector: str) -> str:

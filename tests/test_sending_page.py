@@ -16,7 +16,6 @@ from studies.benchmarks.app_process import AppProcess
 from studies.session import ME
 from studies.store import Store
 from tests.loopback import Loopback, serving
-from tests.test_browser import chromium  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def test_a_yes_without_the_pages_cookie_counts_for_nothing(app: AppProcess, api:
     assert (words_said(app), api.requests) == ([], [])
 
 
-def test_the_about_page_asks_tells_and_takes_back(app: AppProcess, api: Loopback, chromium: Any) -> None:  # noqa: F811
+def test_the_about_page_asks_tells_and_takes_back(app: AppProcess, api: Loopback, chromium: Any) -> None:
     page = chromium.new_page()
     page.goto(app.url)
     page.get_by_role("tab", name="About").click()

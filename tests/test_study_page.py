@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from studies.benchmarks.app_process import AppProcess
 from studies.benchmarks.study_client import Participant
@@ -18,7 +18,7 @@ from studies.rooms import FASTEST, LEAST_SECONDS
 from studies.store import Store
 from tests.names import names_in, names_in_sight
 from tests.studies.test_rooms import FILE, fill, write_files
-from tests.test_browser import RECORD, chromium, shot  # noqa: F401 - a fixture
+from tests.test_browser import RECORD, shot
 
 BUTTONS = {"pair": "#choose-left", "mark": "#feed-like-mark", "card": "#feed-like"}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
@@ -70,7 +70,7 @@ def trial_of(page: Page) -> str:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
-    chromium,  # noqa: F811
+    chromium: Browser,
     app: AppProcess,
     width: int,
 ) -> None:

@@ -5,37 +5,20 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import kruskal
 
-from collectors.sample import Sample
 from studies.benchmarks.app_process import AppProcess
 from studies.benchmarks.study_client import Participant
+from studies.made_up import fill, study_file
 from studies.register import Register
-from studies.schedule import texts_needed
-from studies.store import Candidate, Store, new_id
-from studies.studyfile import Study, read
+from studies.store import Store
+from studies.studyfile import read
 
 RATERS, TRIALS = 50, 20
 THINK = (1.0, 3.0)  # seconds between two votes of one rater
-STUDY = """
-[study]
-title = "Load"
-seed = 3
-practice = 0
-same = 0
-salad = 0
-consent = "Yes?"
-instructions = "Choose."
-[arms]
-methods = ["none", "history", "retrieval", "summary", "e2p"]
-texts = "pool"
-[profile]
-source = "none"
-"""
 
 
 def run() -> dict[str, object]:
@@ -48,8 +31,7 @@ def run() -> dict[str, object]:
 
 
 def _once(folder: Path, *, kill: bool) -> dict[str, object]:
-    file = folder / "study.toml"
-    file.write_text(STUDY, encoding="utf-8")
+    file = study_file(folder, seed=3, blocks=1, same=0)
     fill(Store(folder / "data"), read(file))
     app = AppProcess(folder / "data", "--study", str(file))
     raters = [_Rater(number) for number in range(RATERS)]
@@ -87,7 +69,7 @@ def _once(folder: Path, *, kill: bool) -> dict[str, object]:
 def _pace(store: Store, raters: list["_Rater"]) -> float:
     """How likely response times differ that much between arms by chance (Kruskal and Wallis): a small p would mean that
     a page may know an arm by how long its text took to come."""
-    register = Register(store.db)
+    register = Register(store)
     times: dict[str, list[float]] = {}
     for trial, seconds in (came for rater in raters for came in rater.came):
         for arm in register.arms(trial):
@@ -138,15 +120,3 @@ def _vote(app: AppProcess, raters: list[_Rater], count: int) -> list[float]:
     for thread in threads:
         thread.join()
     return spent
-
-
-def fill(store: Store, study: Study) -> None:
-    """A pool of the sample's texts, dealt to the arms: no model is needed to time votes."""
-    register = Register(store.db)
-    register.open_study(study.design.id, study.title, study.settings)
-    texts = [item.text for item, _ in Sample()]
-    places = product(study.design.topics, study.design.arms, range(texts_needed(study.design)))
-    for number, (topic, arm, n) in enumerate(places):
-        one, other = number % len(texts), (number + 1 + number // len(texts)) % len(texts)  # no two places alike
-        text = f"{texts[one]}\n{texts[other]}"
-        register.put(study.design.id, "", topic, n, Candidate(new_id(), arm, text), "the sample")

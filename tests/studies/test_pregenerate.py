@@ -46,7 +46,7 @@ def test_a_pool_is_filled_once_and_goes_on_where_it_was_broken_off(file: Path, t
         if line.startswith("nobody"):
             break
     filling.close()
-    held = Register(store.db)
+    held = Register(store)
     first = held.pooled(study.design.id, "")
     assert 0 < len(first) <= 3
     with pytest.raises(StudyError, match="pool lacks"):

@@ -2,15 +2,13 @@
 
 import os
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from studies import figures
 from studies import report as page_of
@@ -22,8 +20,6 @@ from studies.schedule import HUMAN, TOPICS
 from studies.store import Store, now
 from tests.studies.test_records import ARMS, RATERS, SETTINGS, STUDY, join, judge, open_study, small_study, text
 
-FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (
     "</title><script>document.title = 'taken'</script>",
     "<img src=x onerror=\"document.title = 'taken'\">",
@@ -164,18 +160,6 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     assert page.count("<style>") == 1
     assert row(page, "voids", HOSTILE[4])[1] == "1"
     assert row(page, "events", HOSTILE[3])[1] == "1"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have a browser: apt-get install chromium")
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def opened(chromium: Browser, path: Path) -> tuple[Any, list[str]]:

@@ -17,8 +17,8 @@ from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
 from studies import judging, writing
-from studies.benchmarks import load
 from studies.judge import LocalJudge
+from studies.made_up import fill as deal
 from studies.records import records
 from studies.register import Register
 from studies.report import report
@@ -78,7 +78,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 def fill(store: Store, path: Path, engine: str = "e") -> None:
     """A pool as pregenerate leaves it, with texts of our own."""
     study = read(path)
-    held = Register(store.db)
+    held = Register(store)
     held.open_study(study.design.id, study.title, study.settings)
     for arm in study.design.arms:
         for topic in study.design.topics if arm != HUMAN else ():
@@ -305,7 +305,7 @@ def test_eight_threads_and_fifty_trials_are_fifty_votes(tmp_path: Path, written:
     text = text.replace("salad = 1", "salad = 0\nblocks = 25").replace("practice = 1", "practice = 0")
     study = read(written(text.replace('"assigned"', '"none"').replace('people = "people.jsonl"', "")))
     store = Store(tmp_path / "data")
-    load.fill(store, study)
+    deal(store, study)
     room = Room(store, study, clocked=False)
     begin(room, "a")
     stored = []
