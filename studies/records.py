@@ -235,7 +235,7 @@ def answers(store: Store, study: str | None) -> list[Row]:
 
 def events(store: Store, study: str | None) -> list[Row]:
     """What happened: number, study, rater, kind, told, at; as it came."""
-    return store.db.rows(f"select e.* from event e where {_of('e')} order by e.number", study=study)
+    return Register(store).events(study) if study else []
 
 
 def copy(store: Store, to: Path, titles: Mapping[str, str]) -> None:
