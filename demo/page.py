@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from demo import about, compare, feed, imports, profile, results, study, train
-from demo.visitor import VisitorCookie, back_from_reddit
+from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.importing import DAY
 from studies.rooms import Room
 from studies.session import CannotStart, Studio
@@ -59,14 +59,14 @@ def check_port(host: str, port: int) -> None:
 def serve(studio: Studio, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
     routes = [Route(BACK, back_from_reddit(studio))]
-    return _launch(build(studio), studio.folder, host, port, ["palate.js"], routes, api_open=True)
+    return _launch(build(studio), studio.folder, host, port, [], routes, [], home=True)
 
 
 def serve_study(room: Room, host: str, port: int) -> str:
     """The same for a study, whose doors for programs are shut as well."""
-    scripts = ["palate.js", "study.js"]
+    doors = [] if room.study.profile == "import" else [Middleware(NoUploads)]
     folder = room.store.db.folder
-    return _launch(study.page(room), folder, host, port, scripts, [], api_open=False, max_file_size=MAX_FILE)
+    return _launch(study.page(room), folder, host, port, ["study.js"], [], doors, home=False, max_file_size=MAX_FILE)
 
 
 def _launch(
@@ -76,19 +76,21 @@ def _launch(
     port: int,
     scripts: list[str],
     routes: list[Route],
+    doors: list[Middleware],
     *,
-    api_open: bool,
+    home: bool,
     max_file_size: str | None = None,
 ) -> str:
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # what is uploaded is deleted with all the rest
-    script = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in scripts)
+    names = ["refusals.js", "palate.js", *scripts]
+    script = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in names)
     address: str
-    _, address, _ = page.queue(max_size=64, api_open=api_open).launch(
+    _, address, _ = page.queue(max_size=64, api_open=home).launch(
         server_name=host,
         server_port=port,
         prevent_thread_lock=True,
         quiet=True,
-        show_error=True,
+        show_error=home,  # to a stranger only what a verb says, never what broke
         share=False,
         max_file_size=max_file_size,
         footer_links=[],
@@ -97,7 +99,7 @@ def _launch(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        app_kwargs={"middleware": [Middleware(VisitorCookie)], "routes": routes},
+        app_kwargs={"middleware": [Middleware(VisitorCookie), *doors], "routes": routes},
         css_paths=[ASSETS / "palate.css"],
         head=script,
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(

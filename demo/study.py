@@ -11,15 +11,17 @@ from studies.importing import DAY
 from studies.rooms import Room, Shown, Stage
 from studies.store import Refused
 
-PAIR = (("choose-left", "← Left", "left"), ("choose-both", "↑ Both", "both"))
-PAIR_MORE = (("choose-neither", "↓ Neither", "neither"), ("choose-right", "Right →", "right"))
+PAIR = (("choose-left", "← A", "left"), ("choose-both", "↑ Both", "both"))
+PAIR_MORE = (("choose-neither", "↓ Neither", "neither"), ("choose-right", "B →", "right"))
 CARD = (("feed-dislike", "← Dislike", "dislike"), ("feed-like", "Like →", "like"))
 FUNNY = (("feed-dislike", "← Not funny", "not_funny"), ("feed-like", "Funny →", "funny"))
-FIVE = tuple((f"mark-{n}", f"{n}", f"{n}") for n in range(1, 6))
+ENDS = {1: "1  Not funny", 5: "5  Very funny"}
+FIVE = tuple((f"mark-{n}", ENDS.get(n, f"{n}"), f"{n}") for n in range(1, 6))
 AI = [("1  Sounds AI", "sounds_ai")]
 IDS = {"PROLIFIC_PID": "SESSION_ID", "workerId": "assignmentId"}  # of Prolific and of MTurk: person, submission
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk shows the page to somebody who has not accepted yet
 STEPS = ("consent", "instructions", "import", "trial", "survey", "end")
+MAX_VIEWED = 24 * 3600 * 1000  # milliseconds: a page says whatever it likes
 AGAIN = 3.0  # seconds until the page asks again for a text that is being written
 
 
@@ -43,7 +45,9 @@ def page(room: Room) -> gr.Blocks:
             gr.Markdown(study.instructions, elem_id="instructions-text")
             understood = gr.Button("Begin", elem_id="begin", variant="primary")
         with gr.Column(visible=False) as panels["import"]:
-            gr.Markdown("Bring your own likes: the export of Reddit, TikTok, Instagram or X, or a table.")
+            gr.Markdown(
+                f"Bring {study.likes} of your own likes or more: an export of Reddit, TikTok, Instagram or X, or a table."
+            )
             file = gr.File(label="An export or a table", elem_id="import-file", height=140)
             found = gr.HTML(elem_id="import-found")
             save = gr.Button("Import", elem_id="import-save", variant="primary", visible=False)
@@ -68,7 +72,6 @@ def page(room: Room) -> gr.Blocks:
                         elem_id = name if kind != "mark" or study.scale == "five" else f"{name}-mark"
                         buttons.append((gr.Button(label, elem_id=elem_id, variant="primary"), said))
             with gr.Row(elem_classes="keys"):
-                stop = gr.Button("Stop here", elem_id="leave")
                 buttons.append((gr.Button("S  Skip", elem_id="skip-pair"), "skip"))
         with gr.Column(visible=False) as panels["survey"]:
             asked: list[gr.Radio | gr.Textbox] = [
@@ -80,15 +83,15 @@ def page(room: Room) -> gr.Blocks:
             done = gr.Button("Hand in", elem_id="survey-done", variant="primary")
         with gr.Column(visible=False) as panels["end"]:
             end = gr.HTML(elem_id="end")
+        stop = gr.Button("Stop here", elem_id="leave", size="sm", visible=False)
         trial = gr.Textbox(visible="hidden", elem_id="trial-id", show_label=False)
         choice = gr.Textbox(visible="hidden", elem_id="trial-choice", show_label=False)
         viewed = gr.Number(visible="hidden", elem_id="trial-viewed", show_label=False)
         hidden = gr.Checkbox(visible="hidden", elem_id="trial-hidden", show_label=False)
-        ids = gr.State(("", ""))
         again = gr.Timer(AGAIN, active=False)
 
     texts = [task, left, right, left_ai, right_ai, right_side]
-    shown = [progress, *panels.values(), *texts, *rows.values(), end, trial, again]
+    shown = [progress, *panels.values(), *texts, *rows.values(), end, stop, trial, again]
 
     def laid_out(stage: Stage, session: str) -> list[Any]:
         """Every part of the page as it should be now, in one reply."""
@@ -101,88 +104,104 @@ def page(room: Room) -> gr.Blocks:
             words.progress(stage),
             *(gr.Column(visible=name == step) for name in STEPS),
             words.task(stage, kind),
-            words.trial(there.id, there.left) if there else words.text("The next one is being written. A moment."),
-            words.trial(there.id, there.right) if there else "",
+            words.trial(there, "left") if there else words.text("The next one is being written. A moment."),
+            words.trial(there, "right") if there else "",
             gr.CheckboxGroup(value=[], visible=stage.step != "likes" and kind in ("pair", "card")),
             gr.CheckboxGroup(value=[]),
             gr.Column(visible=kind == "pair"),
             *(gr.Row(visible=name == kind) for name in rows),
             words.end(stage),
+            gr.Button(visible=step not in ("consent", "end")),
             there.id if there else "",
             gr.Timer(active=step == "trial" and there is None),
         ]
 
-    @in_words
-    def look(request: gr.Request) -> list[Any]:
+    def session_of(request: gr.Request) -> str:
+        """One browser may take part in several studies, and is somebody else in each."""
+        return f"{room.id}/{cookie_of(request)}"
+
+    def ids_of(request: gr.Request) -> tuple[str, str]:
+        """Person and submission, as a platform wrote them into the link."""
         asked = dict(request.query_params)
         person = next((name for name in IDS if asked.get(name)), "")
-        given = (asked.get(person, ""), asked.get(IDS.get(person, ""), ""))
-        session = cookie_of(request)
-        return [given, *laid_out(room.stage(session), session)]
+        return asked.get(person, ""), asked.get(IDS.get(person, ""), "")
+
+    @in_words
+    def look(request: gr.Request) -> list[Any]:
+        session, (person, submission) = session_of(request), ids_of(request)
+        stage = room.stage(session) if submission == PREVIEW else room.arrive(session, person, submission)
+        return laid_out(stage, session)
 
     @in_words
     def look_again(request: gr.Request) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         return laid_out(room.stage(session), session)
 
     def answering(agrees: bool) -> Any:
         @in_words
-        def consent(given: tuple[str, str], request: gr.Request) -> list[Any]:
-            if given[1] == PREVIEW:
+        def consent(request: gr.Request) -> list[Any]:
+            session, (person, submission) = session_of(request), ids_of(request)
+            if submission == PREVIEW:
                 raise Refused("this is a preview: accept the task first, then this page opens anew")
-            session = cookie_of(request)
-            return laid_out(room.consent(session, agrees, *given), session)
+            return laid_out(room.consent(session, agrees, person, submission), session)
 
         return consent
 
     @in_words
-    def resume(code: str, request: gr.Request) -> list[Any]:
-        session = cookie_of(request)
-        return laid_out(room.resume(session, code), session)
+    def resume(code: str | None, request: gr.Request) -> list[Any]:
+        session = session_of(request)
+        return laid_out(room.resume(session, code or ""), session)
 
     @in_words
     def begin(request: gr.Request) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         return laid_out(room.understood(session), session)
 
     @in_words
     def look_into(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button]:
         if not path:
             return "", "", gr.Button(visible=False)
-        preview = room.look_into(cookie_of(request), Path(path))
+        preview = room.look_into(session_of(request), Path(path))
         return preview.ticket, own_words.preview(preview), gr.Button(visible=True)
 
     @in_words
     def bring(ticket: str, request: gr.Request) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         return laid_out(room.bring(session, ticket), session)
 
     @in_words
     def vote(
-        trial: str, choice: str, viewed: float, hidden: bool, left: list[str], right: list[str], request: gr.Request
+        trial: str,
+        choice: str,
+        viewed: float | None,
+        hidden: bool,
+        left: list[str],
+        right: list[str],
+        request: gr.Request,
     ) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         marks = [("left", mark) for mark in left or []] + [("right", mark) for mark in right or []]
-        stage = room.vote(session, trial, choice, marks, max(0, int(viewed or 0)), bool(hidden))
+        seen = int(min(max(0.0, viewed or 0.0), MAX_VIEWED))
+        stage = room.vote(session, trial, choice, marks, seen, bool(hidden))
         return laid_out(stage, session)
 
     @in_words
     def hand_in(request: gr.Request, *answers: Any) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         said = {question.id: value for question, value in zip(study.survey, answers, strict=True)}
         return laid_out(room.survey(session, said), session)
 
     @in_words
     def leave(request: gr.Request) -> list[Any]:
-        session = cookie_of(request)
+        session = session_of(request)
         return laid_out(room.leave(session), session)
 
     quiet: dict[str, Any] = {"queue": False, "api_visibility": "undocumented", "show_progress": "hidden"}
     with blocks:
-        blocks.load(look, None, [ids, *shown], api_name="look", **quiet)
+        blocks.load(look, None, shown, api_name="look", **quiet)
         again.tick(look_again, None, shown, api_name="again", **quiet)
-        yes.click(answering(True), ids, shown, api_name="agree", **quiet)
-        no.click(answering(False), ids, shown, api_name="disagree", **quiet)
+        yes.click(answering(True), None, shown, api_name="agree", **quiet)
+        no.click(answering(False), None, shown, api_name="disagree", **quiet)
         go_on.click(resume, code, shown, api_name="resume", **quiet)
         code.submit(resume, code, shown, api_name="resume_too", **quiet)
         understood.click(begin, None, shown, api_name="begin", **quiet)

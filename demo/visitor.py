@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studies.session import TROUBLE, Studio
@@ -37,6 +37,18 @@ class VisitorCookie:
             await send(message)
 
         await self.app(scope, receive, send_with_cookie)
+
+
+class NoUploads:
+    """Shuts the door for files, where nobody is asked for one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith("/upload"):
+            return await PlainTextResponse("nothing is uploaded here", 403)(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def _token(scope: Scope) -> str | None:

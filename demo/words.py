@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-from studies.rooms import Stage
+from studies.rooms import Shown, Stage
 from studies.session import Card, Reveal, Sending, Side, Taste, Way
 from studies.teaching import Fitting
 
@@ -28,9 +28,11 @@ def heading(title: str) -> str:
     return f'<h1 id="title">{html.escape(title)}</h1>'
 
 
-def trial(name: str, value: str) -> str:
-    """A text on the table; the name tells the page's clock that another one came."""
-    return f'<div class="said" dir="auto" data-trial="{html.escape(name)}">{html.escape(value)}</div>'
+def trial(shown: Shown, side: str) -> str:
+    """A text on the table; the name of the trial tells the page's clock that another one came."""
+    value = shown.left if side == "left" else shown.right
+    letter = f'<b class="letter">{"A" if side == "left" else "B"}</b>' if shown.kind == "pair" else ""
+    return f'{letter}<div class="said" dir="auto" data-trial="{html.escape(shown.id)}">{html.escape(value)}</div>'
 
 
 def progress(stage: Stage) -> str:
@@ -45,7 +47,7 @@ def progress(stage: Stage) -> str:
 def task(stage: Stage, kind: str) -> str:
     """What is asked of a participant now."""
     asked = {
-        "pair": "Which one is funnier? Arrow keys choose, S skips.",
+        "pair": "Which one is funnier? Arrow keys choose: ← A, B →, ↑ both, ↓ neither. S skips.",
         "card": "Do you like it? Arrow keys answer, S skips.",
         "mark": "How funny is it? S skips.",
     }
@@ -57,7 +59,7 @@ def end(stage: Stage) -> str:
     """The thanks, and what to hand in."""
     if stage.step != "end":
         return ""
-    told = "<p>Thank you.</p>"
+    told = f"<p>{html.escape(stage.told)}</p>" if stage.told else "<p>Thank you.</p>"
     if stage.code:
         told += f"<p>Your code: <b id='completion'>{html.escape(stage.code)}</b></p>"
     if stage.url.startswith("https://"):

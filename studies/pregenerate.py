@@ -18,8 +18,10 @@ from studies.register import Register
 from studies.schedule import HUMAN, Slot, ask_seed, texts_needed
 from studies.store import Store, new_id
 from studies.studyfile import MODEL, Study, StudyError
+from studies.writing import made_with
 
 AT_ONCE = 8  # texts of one decode
+ATTEMPTS = 2  # at a trial that have texts of their own: two that are too alike are followed by two others
 
 
 def fill(
@@ -36,13 +38,16 @@ def fill(
     for arm in ways:
         of_model.setdefault(arm.partition(MODEL)[2], []).append(arm)
     for model, arms in of_model.items():
-        lacks = {name: [p for p in empty_places(register, study, name) if p[0] in arms] for name in people or [""]}
+        lacks = {
+            name: [p for p in empty_places(register, study, name, ATTEMPTS) if p[0] in arms] for name in people or [""]
+        }
         if not any(lacks.values()):
             continue
         yield f"loading {model or 'the default model'}"
         lm = Backbone.load(model or None, quantize)
         if base:
             stand_on(lm, store.db.folder)
+        register.note_engine(study.design.id, made_with(lm))
         for name, places in lacks.items():
             yield from _fill_for(store, study, lm, people.get(name, Profile("")), name, places)
         del lm
@@ -50,11 +55,11 @@ def fill(
     yield "the pool is full"
 
 
-def empty_places(register: Register, study: Study, name: str) -> list[tuple[str, str, int]]:
-    """The (arm, topic, number) of which the pool for `name` lacks the text."""
+def empty_places(register: Register, study: Study, name: str, attempts: int) -> list[tuple[str, str, int]]:
+    """The (arm, topic, number) of which the pool for `name` lacks the text, for so many attempts at a trial."""
     there = register.pooled(study.design.id, name)
     ways = [arm for arm in study.design.arms if arm != HUMAN]
-    places = product(ways, study.design.topics, range(texts_needed(study.design)))
+    places = product(ways, study.design.topics, range(attempts * texts_needed(study.design)))
     return [place for place in places if place not in there]
 
 

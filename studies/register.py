@@ -5,18 +5,22 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 from studies.database import Row
 from studies.judge import Verdict
 from studies.store import Candidate, Refused, Store, now
+from studies.studyfile import public
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # of codes that people type: none looks like another
 CODE = 8  # of these: 2^39
+TWICE = "this person or this browser took part already, and a person takes part once: nothing was stored"
 
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One rater of a study. `ended` is when they were done or gone, "" before, and `completion` how."""
+    """One rater of a study. `ended` is when they were done or gone, "" before, and `completion` how; `person` and
+    `submission` are a platform's ids, "" where none came with the link."""
 
     rater: str
     study: str
@@ -24,6 +28,8 @@ class Participant:
     resume_code: str
     ended: str
     completion: str
+    person: str = ""
+    submission: str = ""
 
 
 class Register:
@@ -38,7 +44,7 @@ class Register:
             for row in self.db.rows("select settings from study where id = :id", id=study):
                 joined = self.db.rows("select 1 from participant where study = :id limit 1", id=study)
                 if row["settings"] != told and joined:
-                    self.note(study, None, "settings changed", {"before": json.loads(row["settings"])})
+                    self.note(study, None, "settings changed", {"before": public(json.loads(row["settings"]))})
             self.db.run(
                 """insert into study values (:id, :title, :settings, :at) on conflict (id) do update
                 set title = excluded.title, settings = excluded.settings""",
@@ -50,54 +56,91 @@ class Register:
 
     # ---- people
 
-    def of_session(self, session: str) -> Participant | None:
+    def of_session(self, study: str, session: str) -> Participant | None:
         rows = self.db.rows(
-            "select p.* from participant p join session s on s.rater = p.rater where s.id = :session", session=session
+            """select p.* from participant p join session s on s.rater = p.rater
+            where s.id = :session and p.study = :study""",
+            session=session,
+            study=study,
         )
         return _participant(rows[0]) if rows else None
 
-    def of_submission(self, study: str, submission: str) -> Participant | None:
+    def of_platform(self, study: str, person: str, submission: str) -> Participant | None:
+        """Whoever came to the study with the id of this person, or of this submission, in the link."""
         rows = self.db.rows(
-            "select * from participant where study = :study and platform_session = :submission and :submission <> ''",
+            """select * from participant where study = :study and ((:person <> '' and platform_person = :person)
+            or (:submission <> '' and platform_session = :submission)) limit 1""",
             study=study,
+            person=person,
             submission=submission,
         )
         return _participant(rows[0]) if rows else None
 
+    def arrive(self, session: str, study: str, person: str, submission: str) -> None:
+        """A browser that takes part already comes with ids in its link. Raises Refused, and logs it, where these are
+        of another person or of another submission."""
+        with self.db.atomic():
+            known = self.of_session(study, session)
+            if not known or not (person or submission) or _same(known, person, submission):
+                return
+            there = self.of_platform(study, person, submission)
+            if not there and not known.person and not known.submission:
+                self.db.run(
+                    """update participant set platform_person = :person, platform_session = :submission
+                    where rater = :rater""",
+                    rater=known.rater,
+                    person=person,
+                    submission=submission,
+                )
+                return
+        self._refuse_twice(known)
+
     def join(self, session: str, study: str, person: str, submission: str, patience: timedelta) -> Participant:
         """Give the session a rater and the first slot that nobody holds: new, or left without a sign for `patience`.
 
-        The same session, or the same submission from another device, is the same participant.
+        The same session, or the same submission from another device, is the same participant. Raises Refused, and logs
+        it, where a browser or a person comes with another submission.
         """
+        self.arrive(session, study, person, submission)
         with self.db.atomic():
-            if known := self.of_session(session):
+            if known := self.of_session(study, session):
                 return known
-            if known := self.of_submission(study, submission):
-                self.hand_over(known, session)
-                return known
-            self._reclaim(study, patience)
-            slot = self.db.rows(
-                """select coalesce((select min(p.slot) from participant p where p.study = :study and not exists
-                    (select 1 from participant q where q.study = :study and q.slot = p.slot and q.left_at is null)),
-                (select count(*) from participant where study = :study and left_at is null)) as slot""",
-                study=study,
-            )[0]["slot"]
-            rater = f"p-{secrets.token_hex(8)}"
-            code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
-            self.db.run("insert into rater values (:id, :at)", id=rater, at=now())
-            self.db.run("insert into session values (:id, :rater, :at)", id=session, rater=rater, at=now())
-            self.db.run(
-                """insert into participant (rater, study, slot, platform_person, platform_session, resume_code,
-                joined_at) values (:rater, :study, :slot, :person, :submission, :code, :at)""",
-                rater=rater,
-                study=study,
-                slot=slot,
-                person=person,
-                submission=submission,
-                code=code,
-                at=now(),
-            )
-        return Participant(rater, study, slot, code, "", "")
+            there = self.of_platform(study, person, submission)
+            if not there:
+                return self._join(session, study, person, submission, patience)
+            if _same(there, person, submission):
+                self.hand_over(there, session)
+                return there
+        self._refuse_twice(there)
+
+    def _refuse_twice(self, known: Participant) -> NoReturn:
+        self.note(known.study, known.rater, "second submission", {})
+        raise Refused(TWICE)
+
+    def _join(self, session: str, study: str, person: str, submission: str, patience: timedelta) -> Participant:
+        self._reclaim(study, patience)
+        slot = self.db.rows(
+            """select coalesce((select min(p.slot) from participant p where p.study = :study and not exists
+                (select 1 from participant q where q.study = :study and q.slot = p.slot and q.left_at is null)),
+            (select count(*) from participant where study = :study and left_at is null)) as slot""",
+            study=study,
+        )[0]["slot"]
+        rater = f"p-{secrets.token_hex(8)}"
+        code = "".join(secrets.choice(LETTERS) for _ in range(CODE))
+        self.db.run("insert into rater values (:id, :at)", id=rater, at=now())
+        self.db.run("insert into session values (:id, :rater, :at)", id=session, rater=rater, at=now())
+        self.db.run(
+            """insert into participant (rater, study, slot, platform_person, platform_session, resume_code,
+            joined_at) values (:rater, :study, :slot, :person, :submission, :code, :at)""",
+            rater=rater,
+            study=study,
+            slot=slot,
+            person=person,
+            submission=submission,
+            code=code,
+            at=now(),
+        )
+        return Participant(rater, study, slot, code, "", "", person, submission)
 
     def _reclaim(self, study: str, patience: timedelta) -> None:
         """Slots of people who have gone without finishing are free again: what they did stays and counts."""
@@ -117,13 +160,17 @@ class Register:
         for row in gone:
             self.note(study, row["rater"], "slot handed on", {"slot": row["slot"]})
 
-    def resume(self, session: str, code: str) -> Participant:
+    def resume(self, session: str, study: str, code: str) -> Participant:
         """Go on as the participant with this code, on another device. Raises Refused."""
-        rows = self.db.rows("select * from participant where resume_code = :code", code=code.strip().lower())
+        rows = self.db.rows(
+            "select * from participant where resume_code = :code and study = :study",
+            code=code.strip().lower(),
+            study=study,
+        )
         if not rows:
             raise Refused("no session has this code: check its eight letters")
         there = _participant(rows[0])
-        mine = self.of_session(session)
+        mine = self.of_session(study, session)
         if mine and mine.rater != there.rater:
             raise Refused("this browser takes part already, with another code")
         with self.db.atomic():
@@ -181,6 +228,12 @@ class Register:
             told=json.dumps(told),
             at=now(),
         )
+
+    def note_engine(self, study: str, told: Mapping[str, object]) -> None:
+        """Log what texts are written with, once as long as it stays the same."""
+        before = self.db.rows("select told from event where study = :study and kind = 'opened'", study=study)
+        if json.dumps(told) not in [row["told"] for row in before]:
+            self.note(study, None, "opened", told)
 
     def events(self, study: str) -> list[Row]:
         return self.db.rows("select * from event where study = :study order by number", study=study)
@@ -272,6 +325,11 @@ class Register:
         return {(row["arm"], row["topic"], row["attempt"]): row["candidate_id"] for row in rows}
 
 
+def _same(known: Participant, person: str, submission: str) -> bool:
+    """Whether the ids of a link are those that the participant came with, as far as it holds any."""
+    return person in ("", known.person) and submission in ("", known.submission)
+
+
 def _participant(row: Row) -> Participant:
     return Participant(
         row["rater"],
@@ -280,4 +338,6 @@ def _participant(row: Row) -> Participant:
         row["resume_code"],
         row["ended_at"] or "",
         row["completion"] or "",
+        row["platform_person"],
+        row["platform_session"],
     )

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
-from collectors.detect import open_source
-from collectors.item import CollectError, Item, Signal
+from collectors.item import Item, Signal
 from collectors.sample import Sample
 from engine import encoder, learning
 from engine.backbone import Backbone
@@ -22,23 +21,25 @@ from studies.importing import Imports, Preview
 from studies.leaks import words
 from studies.pregenerate import empty_places, people_of
 from studies.register import Participant, Register
-from studies.schedule import HUMAN, Kind, steps
+from studies.schedule import HUMAN, Kind
 from studies.session import CANNOT_OPEN, CannotStart
-from studies.store import MAX_HUMAN, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.studyfile import Study, StudyError, read
-from studies.writing import Scribe, Writer
+from studies.writing import Scribe, Writer, made_with, posts_of, profile_of
 
 Step = Literal["consent", "instructions", "import", "likes", "practice", "trials", "survey", "end"]
 FASTEST = 12.0  # words a second, nearly three times as fast as people read (Brysbaert 2019): nobody has read it
 LEAST_SECONDS = 0.8
 PATIENCE = 20.0  # seconds that a request waits for a text; then the page asks again
 POSTS = "posts"  # the rater under whom a study's posts by people are kept
+MAX_ID = 100  # characters of a platform's ids
+MARKS = {"five": ("1", "2", "3", "4", "5", "skip"), "funny": ("funny", "not_funny", "skip")}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Where a participant stands: the step, how much of it is done, the code for going on elsewhere, and at the end
-    what to hand in."""
+    what to hand in, or why there is nothing."""
 
     step: Step
     done: int = 0
@@ -46,6 +47,7 @@ class Stage:
     resume_code: str = ""
     code: str = ""
     url: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Room:
         self.scribe = Scribe(store, study, self._posts(), people_of(store, study))
         self.id = study.design.id
         self.register.open_study(self.id, study.title, study.settings)
+        self.register.note_engine(self.id, made_with(lm))
+        self._marks = MARKS[study.scale]
         self.imports = Imports(store, lambda: None)
         self.writer = Writer(self.scribe, lm) if lm and study.texts == "live" else None
         if lm and self.writer:
@@ -109,19 +113,7 @@ class Room:
     # ---- what is checked before the first rater comes
 
     def _posts(self) -> list[Item]:
-        if not self.study.posts:
-            return []
-        try:
-            items = [item for item, _ in open_source(self.study.posts) if 0 < len(item.text) <= MAX_HUMAN]
-        except CollectError as error:
-            raise StudyError(f"the posts by people cannot be read: {error}") from error
-        planned = steps(self.study.design, 0)
-        needed = sum(step.shows_post for step in planned if step.of < 0)
-        if len(items) < needed:
-            raise StudyError(
-                f"{self.study.posts} has {len(items)} posts of at most {MAX_HUMAN} characters: a rater meets {needed}, "
-                "and none twice"
-            )
+        items = posts_of(self.study)
         self.store.add(POSTS, ((item, None) for item in items))
         return items
 
@@ -139,7 +131,7 @@ class Room:
     def _pool_is_full(self) -> None:
         """Whether the pool holds every text that a rater may meet. Raises StudyError."""
         for name in self.scribe.people or [""]:
-            if lacks := empty_places(self.register, self.study, name):
+            if lacks := empty_places(self.register, self.study, name, attempts=1):
                 raise StudyError(
                     f"the pool lacks {len(lacks)} texts, such as one of {lacks[0][0]} about {lacks[0][1]}: "
                     "run python -m studies pregenerate first"
@@ -147,9 +139,17 @@ class Room:
 
     # ---- verbs
 
+    def arrive(self, session: str, person: str = "", submission: str = "") -> Stage:
+        """The page was opened, with the ids that a platform wrote into the link."""
+        try:
+            self.register.arrive(session, self.id, person[:MAX_ID], submission[:MAX_ID])
+        except Refused as error:
+            return Stage("end", told=str(error))
+        return self.stage(session)
+
     def stage(self, session: str) -> Stage:
         """Where the session stands; nobody is made a participant by looking."""
-        who = self.register.of_session(session)
+        who = self.register.of_session(self.id, session)
         if who is None:
             return Stage("consent")
         if who.ended:
@@ -158,12 +158,12 @@ class Room:
         said = self.register.answers(who.rater)
         if "instructions" not in said:
             return Stage("instructions", resume_code=who.resume_code)
-        if self.study.profile in ("likes", "import"):
+        if self.study.profile in ("likes", "import") and "likes" not in said:
             likes = sum(signal.sign > 0 for _, signal in self.store.reactions(who.rater))
-            if self.study.profile == "import" and not likes:
-                return Stage("import", resume_code=who.resume_code)
-            if self.study.profile == "likes" and likes < self.study.likes and "likes" not in said:
-                return Stage("likes", likes, self.study.likes, who.resume_code)
+            brought = any(row["ended_at"] for row in self.store.imports(who.rater))
+            if likes < self.study.likes or (self.study.profile == "import" and not brought):
+                step: Step = "import" if self.study.profile == "import" else "likes"
+                return Stage(step, likes, self.study.likes, who.resume_code)
         if (left := self._practice_left(who)) > 0:
             return Stage("practice", self.study.practice - left, self.study.practice, who.resume_code)
         outlook = self.scribe.outlook(who)
@@ -175,20 +175,26 @@ class Room:
         return self.stage(session)
 
     def consent(self, session: str, yes: bool, person: str = "", submission: str = "") -> Stage:
-        """Yes takes part; no ends it, and keeps nothing but that. Ids of a platform come from its link."""
-        who = self.register.join(
-            session, self.id, person[:100], submission[:100], timedelta(minutes=self.study.minutes)
-        )
-        if not yes:
-            agreed = "consent" in self.register.answers(who.rater)
-            self.register.end(who.rater, "left" if agreed else "no_consent")
-        else:
+        """Yes takes part; no ends it, and keeps nothing but that there was one. A no after a yes leaves. Ids of a
+        platform come from its link. Raises Refused for a second submission."""
+        person, submission = person[:MAX_ID], submission[:MAX_ID]
+        patience = timedelta(minutes=self.study.minutes)
+        if not yes and not self.register.of_platform(self.id, person, submission):
+            person = submission = ""
+        who = self.register.join(session, self.id, person, submission, patience)
+        if who.ended:
+            return self.stage(session)
+        if yes:
             self.register.answer(who.rater, {"consent": self.study.consent})
+        elif "consent" in self.register.answers(who.rater):
+            return self.leave(session)
+        else:
+            self.register.end(who.rater, "no_consent")
         return self.stage(session)
 
     def resume(self, session: str, code: str) -> Stage:
         """Go on where another device stopped. Raises Refused."""
-        self.register.resume(session, code)
+        self.register.resume(session, self.id, code)
         return self.stage(session)
 
     def understood(self, session: str) -> Stage:
@@ -203,11 +209,17 @@ class Room:
         return self.imports.preview(session, path, path.name)
 
     def bring(self, session: str, ticket: str) -> Stage:
-        """Import it; from then on the profile stands. Raises Refused."""
+        """Import it and read its texts; from then on the profile stands. Raises Refused, also where it holds too few
+        likes: they are kept, and another export adds to them."""
         self._importing(session)
         for _ in self.imports.save(session, ticket):
             pass
-        return self.stage(session)
+        who = self._who(session)
+        profile_of(self.store, who.rater)  # in this person's time, or everybody would wait for it later
+        stage = self.stage(session)
+        if stage.step == "import":
+            raise Refused(f"that makes {stage.done} likes, and this study needs {stage.of}: bring another export too")
+        return stage
 
     def _importing(self, session: str) -> None:
         if self.stage(session).step != "import":
@@ -222,7 +234,8 @@ class Room:
         if step == "practice":
             self.scribe.practise(who)
             rows = self.register.progress(who.study, who.rater)
-            trial: Row | None = next(rows[-n][0] for n in range(1, self.study.practice + 1) if not rows[-n][0]["voted"])
+            left = (rows[-n][0] for n in range(1, self.study.practice + 1) if not rows[-n][0]["voted"])
+            trial: Row | None = next(left, None)  # none where another window has just judged the last
         elif step == "trials":
             trial = self._next_trial(who, patience)
         else:
@@ -280,11 +293,17 @@ class Room:
         One that was faster than anybody reads is kept and does not count; so is one whose page was hidden meanwhile.
         """
         who = self._who(session)
-        if who.ended:
-            raise Refused("your session has ended: nothing was stored")
-        row = self.store.vote(session, trial, choice, flags, kinds=get_args(Kind), viewed_ms=viewed_ms, hidden=hidden)
-        if self._clocked and row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
-            self.register.void_after(trial, reason)
+        with self.store.db.atomic():
+            there = self.store.seen(trial, session)
+            if there and there["kind"] == "mark" and choice not in self._marks:
+                raise Refused(f"{choice!r} is no choice here: use one of {', '.join(self._marks)}")
+            if there and not there["study"] and self.stage(session).step != "likes":
+                raise Refused("what you like is settled by now: reload the page")
+            row = self.store.vote(
+                session, trial, choice, flags, kinds=get_args(Kind), viewed_ms=viewed_ms, hidden=hidden
+            )
+            if self._clocked and row["study"] and choice != "skip" and (reason := _not_read(row, viewed_ms, hidden)):
+                self.register.void_after(trial, reason)
         stage = self.stage(session)
         if self.writer and stage.step in ("practice", "trials"):  # from here on the profile is frozen
             self.writer.here(who)
@@ -293,6 +312,8 @@ class Room:
     def survey(self, session: str, answers: Mapping[str, str]) -> Stage:
         """Keep the answers. Raises Refused while one that must be given is missing, or is none of its options."""
         who = self._who(session)
+        if self.stage(session).step != "survey":
+            raise Refused("there is nothing to hand in now: reload the page")
         kept = {}
         for question in self.study.survey:
             said = str(answers.get(question.id) or "").strip()[:2000]
@@ -300,7 +321,7 @@ class Room:
                 raise Refused(f"please answer: {question.text}")
             if said and question.options and said not in question.options:
                 raise Refused(f"please choose one of the answers to: {question.text}")
-            kept[question.id] = said
+            kept[f"survey:{question.id}"] = said
         self.register.answer(who.rater, kept | {"survey": "given"})
         return self.stage(session)
 
@@ -312,9 +333,11 @@ class Room:
         return self.stage(session)
 
     def _who(self, session: str) -> Participant:
-        who = self.register.of_session(session)
+        who = self.register.of_session(self.id, session)
         if who is None:
             raise Refused("this page's session is not known here: reload the page")
+        if who.ended:
+            raise Refused("your session has ended: nothing was stored")
         return who
 
     def _practice_left(self, who: Participant) -> int:

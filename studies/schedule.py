@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -53,15 +52,16 @@ def slot(seed: int, arms: Sequence[str], position: int) -> Slot:
 class Design:
     """Who meets whom in a study, the same for all its raters: with a slot number it gives everything one of them sees.
 
-    A block of pairs is all ordered pairs of `arms`, A (A - 1); of single texts (card, mark) every arm once. At least
-    one in `repeat_every` is shown again later, a pair with its sides swapped; `same` pairs hold one text twice, `salad`
-    trials a post by a person whose words are shuffled, beside that post or alone.
+    A block of pairs is all ordered pairs of `arms`, A (A - 1); of single texts (card, mark) every arm once. `blocks` is
+    how many of each kind, one number for all kinds or one for each in their order. At least one in `repeat_every` is
+    shown again later, a pair with its sides swapped; `same` pairs hold one text twice, `salad` trials a post by a
+    person whose words are shuffled, beside that post or alone.
     """
 
     seed: int
     arms: tuple[str, ...]
     kinds: tuple[Kind, ...] = ("pair",)
-    blocks: int = 1
+    blocks: int | tuple[int, ...] = 1
     repeat_every: int = 10
     same: int = 1
     salad: int = 1
@@ -99,26 +99,38 @@ def steps(design: Design, slot: int) -> list[Step]:
     else:
         flat = [(k, i) for k, part in enumerate(parts) for i in range(len(part))]
     place = {key: position for position, key in enumerate(flat)}
+    # The n-th main trial is about the same topic for all rows of the Williams squares, which put every arm there
+    # equally often: so arms and topics are crossed as well. Then the topics are shuffled anew.
     topics = list(design.topics)
-    _random(design.seed, *sorted(design.arms), "topics").shuffle(topics)
+    _random(design.seed, *sorted(design.arms), f"topics {slot // _rows(design.arms)}").shuffle(topics)
+    fresh = [(k, i) for k, part in enumerate(parts) for i, trial in enumerate(part) if trial[3] < 0]
+    fresh.sort(key=lambda at: parts[at[0]][at[1]][2] != "main")  # catch trials take what comes after them
+    about = {at: topics[n % len(topics)] for n, at in enumerate(fresh)}
     found: list[Step] = []
-    for position, (k, i) in enumerate(flat):
+    for k, i in flat:
         left, right, purpose, of = parts[k][i]
-        # a cyclic Latin square: over as many slots as there are topics, each position meets each topic once
-        topic = topics[(position + slot) % len(topics)]
-        if of >= 0:
-            topic = found[place[k, of]].topic
+        topic = about[k, i if of < 0 else of]
         found.append(Step(design.kinds[k], left, right, topic, purpose, place[k, of] if of >= 0 else -1))
     return found
 
 
 def texts_needed(design: Design) -> int:
     """How many texts an arm must have about a topic, so that no rater meets one twice outside of repeats."""
-    most = 1
-    for slot in range(len(design.topics)):
-        sides = ((arm, s.topic) for s in steps(design, slot) if s.of < 0 for arm in {s.left, s.right})
-        most = max(most, *Counter(sides).values())
-    return most
+    return math.ceil(sum(step.of < 0 for step in steps(design, 0)) / len(design.topics))
+
+
+def posts_needed(design: Design) -> int:
+    """How many posts by people a rater meets at most, none of them twice outside of repeats."""
+    planned = steps(design, 0)
+    certain = sum(step.shows_post for step in planned if step.of < 0 and step.purpose != "same")
+    return certain + (design.same * ("pair" in design.kinds) if HUMAN in design.arms else 0)
+
+
+def person_of(design: Design, slot: int, count: int) -> int:
+    """Which of `count` assigned people the rater in `slot` stands for: each once in `count` slots, in an order of its
+    own each time, so that nobody is tied to one order of the arms."""
+    cycle, turn = divmod(slot, count)
+    return _shuffled(count, design.seed, f"people {cycle}")[turn]
 
 
 def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose, int]]:
@@ -126,12 +138,12 @@ def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose
     arms = sorted(design.arms)
     rng = _random(design.seed, *arms, f"{kind} slot {slot}")
     main: list[tuple[str, str]] = []
-    for block in range(design.blocks):
+    often = design.blocks if isinstance(design.blocks, int) else design.blocks[design.kinds.index(kind)]
+    for block in range(often):
         if kind == "pair":
             main += _block(rng, arms)
         else:
-            # rows of a Williams square: over its rows each arm stands in each place, and follows each other, alike
-            main += [(arm, "") for arm in _williams(design.seed, arms, slot * design.blocks + block)]
+            main += [(arm, "") for arm in _row(design, kind, slot, block)]
     part: list[tuple[str, str, Purpose, int]] = [(left, right, "main", -1) for left, right in main]
     catches: tuple[tuple[Purpose, int], ...] = (
         ("same", design.same if kind == "pair" else 0),
@@ -157,15 +169,26 @@ def _part(design: Design, kind: Kind, slot: int) -> list[tuple[str, str, Purpose
     return part
 
 
-def _williams(seed: int, arms: Sequence[str], row: int) -> list[str]:
-    """A row of a Williams design (Aust. J. Sci. Res. 2, 1949): one square for an even number of arms, two for odd."""
+def _row(design: Design, kind: Kind, slot: int, block: int) -> list[str]:
+    """The order of arms in a block of single texts: over as many slots as there are rows, each row once in each block,
+    so that in each place of a slot every arm stands equally often, and after every other one."""
+    arms = sorted(design.arms)
+    cycle, turn = divmod(slot, _rows(arms))
     names = list(arms)
-    _random(seed, *arms, "williams").shuffle(names)
-    n = len(names)
+    _random(design.seed, *arms, "williams").shuffle(names)
+    rows = _shuffled(_rows(arms), design.seed, *arms, f"{kind} rows {block} {cycle}")
+    return [names[i] for i in _williams(len(names), rows[turn])]
+
+
+def _rows(arms: Sequence[str]) -> int:
+    return len(arms) * (1 + len(arms) % 2)
+
+
+def _williams(n: int, row: int) -> list[int]:
+    """A row of a Williams design (Aust. J. Sci. Res. 2, 1949): one square for an even number of arms, two for odd."""
     zigzag = [0] + [(i + 1) // 2 if i % 2 else n - i // 2 for i in range(1, n)]
-    turn, mirrored = row % n, n % 2 and (row // n) % 2
-    order = [(place + turn) % n for place in zigzag]
-    return [names[i] for i in (reversed(order) if mirrored else order)]
+    order = [(place + row) % n for place in zigzag]
+    return order[::-1] if row >= n else order
 
 
 def schedule_id(seed: int, arms: Sequence[str]) -> str:
@@ -198,6 +221,12 @@ def _block(rng: random.Random, arms: list[str]) -> list[tuple[str, str]]:
             rng.shuffle(pairs)
             block += pairs
     return block
+
+
+def _shuffled(count: int, seed: int, *parts: str) -> list[int]:
+    order = list(range(count))
+    _random(seed, *parts).shuffle(order)
+    return order
 
 
 def _random(seed: int, *parts: str) -> random.Random:

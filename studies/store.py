@@ -615,7 +615,7 @@ class Store:
 
 
 # What may be shown before the vote has no arm in it; what may be shown after, has.
-_SEEN = """select t.id, t.kind, l.text as left_text, r.text as right_text, i.community, i.source
+_SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
 _REVEALED = """select t.id, t.kind, t.study, t.shown_at, t.ask, l.text as left_text, r.text as right_text, l.item_id,

@@ -2,14 +2,19 @@
 
 import json
 import logging
+import platform
 import random
 import threading
 import time
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 
-from collectors.item import Item
+from collectors.detect import open_source
+from collectors.item import CollectError, Item
 from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.methods.base import Ask
@@ -18,12 +23,15 @@ from engine.summary import MIN_LIKES, summarize
 from studies.database import Row, StoreError
 from studies.pairs import MAX_ATTEMPTS, void_reason_of, write_texts
 from studies.register import Participant, Register
-from studies.schedule import HUMAN, SALAD, Slot, Step, ask_seed, steps
-from studies.store import Candidate, Store, Trial, new_id
-from studies.studyfile import Study
+from studies.schedule import HUMAN, SALAD, Slot, Step, ask_seed, person_of, posts_needed, steps, texts_needed
+from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
+from studies.studyfile import Study, StudyError
 
 AHEAD = 2  # positions that are written before they are asked for
+TOLD_EVERY = 60.0  # seconds between two events of one rater that say that nothing can be written
+MOST = 5_000  # latest reactions that make a profile: who brings a hundred thousand may not keep all others waiting
 PRACTICE_SEED = 0
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +73,7 @@ class Scribe:
         """The participant's frozen profile; with a model its summary is written, once."""
         if self.study.profile == "assigned":
             names = sorted(self.people)
-            return Person(self.people[names[who.slot % len(names)]], None)
+            return Person(self.people[names[person_of(self.study.design, who.slot, len(names))]], None)
         if self.study.profile == "none":
             return Person(Profile(who.rater), None)
         if who.rater not in self._frozen:
@@ -184,8 +192,8 @@ class Scribe:
         found = {}
         for position, ways in arms.items():
             for arm in ways:
-                nth = self._nth(who.slot, position, arm) + attempts[position]
-                if candidate := pool.get((arm, asks[position].payload, nth)):
+                number = self._nth(who.slot, position, arm) + attempts[position] * texts_needed(self.study.design)
+                if candidate := pool.get((arm, asks[position].payload, number)):
                     found[position, arm] = self.register.candidate(candidate)
         return found
 
@@ -277,14 +285,43 @@ class Scribe:
         """The next post by a person of this slot's own shuffle; a slot meets none twice."""
         order = list(self.humans)
         random.Random(f"{self.study.design.id} posts {slot}").shuffle(order)
-        used = sum(step.shows_post for step in self.steps(slot)[:position])
-        n = used + attempt * sum(step.shows_post for step in self.steps(slot))
+        fresh = [step.of < 0 and step.shows_post for step in self.steps(slot)]
+        n = sum(fresh[:position]) + attempt * sum(fresh)
         return order[n] if n < len(order) else None
 
 
+def posts_of(study: Study) -> list[Item]:
+    """The posts by people that a study's file names, those that are short enough. Raises StudyError where they cannot
+    be read or a rater would meet one twice."""
+    if not study.posts:
+        return []
+    try:
+        items = [item for item, _ in open_source(study.posts) if 0 < len(item.text) <= MAX_HUMAN]
+    except CollectError as error:
+        raise StudyError(f"the posts by people cannot be read: {error}") from error
+    if len(items) < (needed := posts_needed(study.design)):
+        raise StudyError(
+            f"{study.posts} has {len(items)} posts of at most {MAX_HUMAN} characters: a rater meets {needed}, "
+            "and none twice"
+        )
+    return items
+
+
+def made_with(lm: Backbone | None) -> dict[str, object]:
+    """What texts are written with, for whoever has to report it: versions, machine and model."""
+    told: dict[str, object] = {"palate": tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]}
+    told |= {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    told |= {name: version(name) for name in ("torch", "transformers")}
+    if lm:
+        told |= {"model": lm.name, "device": lm.plan.device, "dtype": str(lm.plan.dtype).removeprefix("torch.")}
+        told |= {"quantization": lm.plan.quantization, "base": lm.base_name or "none", "engine": lm.fingerprint}
+    return told
+
+
 def profile_of(store: Store, rater: str) -> Profile:
-    """What somebody showed so far; verdicts of studies are never in it."""
-    return build(rater, store.reactions(rater), store.edits(rater), encode=store.vectors)
+    """What somebody liked and disliked so far, the latest of it; verdicts of studies are never in it."""
+    said = [(item, signal) for item, signal in store.reactions(rater) if signal.sign]
+    return build(rater, said[-MOST:], store.edits(rater), encode=store.vectors)
 
 
 def salad(text: str) -> str:
@@ -301,6 +338,7 @@ class Writer(threading.Thread):
         super().__init__(name="study-writer", daemon=True)
         self.scribe, self.lm = scribe, lm
         self._there: dict[str, tuple[Participant, float]] = {}
+        self._told: dict[str, float] = {}
         self._wanted, self._written, self._closing = threading.Event(), threading.Condition(), threading.Event()
 
     def here(self, who: Participant) -> None:
@@ -328,12 +366,19 @@ class Writer(threading.Thread):
                     while self.scribe.outlook(who).wanted:
                         self.scribe.write(who, self.lm)  # void ones are tried again, until they are given up
                 except Exception as error:  # whatever a model or disk throws, the others go on
-                    log.exception("the texts of a participant could not be written")
-                    told = {"why": f"{type(error).__name__}: {error}"[:200]}
-                    with suppress(StoreError):
-                        self.scribe.register.note(who.study, who.rater, "generation failed", told)
+                    self._tell(who, error)
                 with self._written:
                     self._written.notify_all()
+
+    def _tell(self, who: Participant, error: Exception) -> None:
+        """Log why nothing can be written, once in a while: the page asks again and again."""
+        if time.monotonic() - self._told.get(who.rater, -TOLD_EVERY) < TOLD_EVERY:
+            return
+        self._told[who.rater] = time.monotonic()
+        log.error("the texts of a participant could not be written", exc_info=error)
+        told = {"why": f"{type(error).__name__}: {error}"[:200]}
+        with suppress(StoreError):
+            self.scribe.register.note(who.study, who.rater, "generation failed", told)
 
     def _by_need(self) -> Iterator[Participant]:
         """Everybody seen in the last minutes, who waits longest first."""

@@ -60,8 +60,11 @@ def accessible(page: Page) -> None:
     assert told == []
 
 
-def step_of(page: Page) -> str:
-    return page.inner_text("#study-progress").partition(":")[0]
+def refusal(page: Page) -> str:
+    """What the page says to something that was refused."""
+    page.wait_for_selector("#refusal")
+    assert page.get_attribute("#refusal", "role") == "alert"
+    return page.inner_text("#refusal")
 
 
 def trial_of(page: Page) -> str:
@@ -80,7 +83,7 @@ def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     page.add_init_script(RECORD)
-    page.goto(f"{app.url}/?PROLIFIC_PID=P-7&SESSION_ID=S-{width}")
+    page.goto(f"{app.url}/?PROLIFIC_PID=P-{width}&SESSION_ID=S-{width}")
     page.wait_for_selector("#consent-yes")
     accessible(page)
     press_on(page, "#consent-yes")
@@ -117,6 +120,12 @@ def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
             press_on(page, "#resume button")
             page.wait_for_selector("#resume-code input, #resume-code textarea")
             page.focus("#resume-code input, #resume-code textarea")
+            page.keyboard.type("abcdefgh")
+            page.keyboard.press("Enter")
+            assert refusal(page) == "no session has this code: check its eight letters"
+            accessible(page)
+            page.focus("#resume-code input, #resume-code textarea")
+            page.keyboard.press("Control+A")
             page.keyboard.type(code)
             page.keyboard.press("Enter")
             page.wait_for_selector("#left-text [data-trial]")
@@ -137,17 +146,28 @@ def test_a_study_is_walked_by_keys_with_a_refresh_and_another_device(
     assert names_in(received, *texts) == []
     assert names_in_sight(page.inner_text("body"), *texts) == []
     accessible(page)
+    press_on(page, "#survey-done")
+    assert refusal(page) == "please answer: How old are you?"
     press_on(page, "#survey-age input")
+    page.wait_for_selector("#refusal", state="hidden")
     press_on(page, "#survey-done")
     page.wait_for_selector("#completion")
     assert page.inner_text("#completion") == "DONE1"
     accessible(page)
+    page.goto(f"{app.url}/?PROLIFIC_PID=P-8&SESSION_ID=S-other")
+    page.wait_for_selector("#end p")
+    assert "took part already" in page.inner_text("#end")
+    assert page.query_selector("#completion") is None, "another submission gets no code"
     assert errors == []
     assert "Traceback" not in app.said()
     context.close()
     store = Store(app.data_dir)
     [who] = store.db.rows("select * from participant where platform_session = :id", id=f"S-{width}")
-    assert (who["platform_person"], who["platform_session"], who["completion"]) == ("P-7", f"S-{width}", "completed")
+    assert (who["platform_person"], who["platform_session"], who["completion"]) == (
+        f"P-{width}",
+        f"S-{width}",
+        "completed",
+    )
     shown = "select void_reason from trial where rater = :rater and shown_at is not null"
     kept = Counter(row["void_reason"] for row in store.db.rows(shown, rater=who["rater"]))
     assert kept == {None: moved}
@@ -159,6 +179,8 @@ def test_nothing_tells_an_arm_and_forgers_store_nothing(app: AppProcess) -> None
     for path in ("/gradio_api/runs", "/monitoring/summary", "/gradio_api/run/vote"):
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(urllib.request.Request(f"{app.url}{path}", b"{}" if "vote" in path else None))
+    with pytest.raises(urllib.error.HTTPError, match="403"):  # nobody is asked for a file here
+        urllib.request.urlopen(urllib.request.Request(f"{app.url}/gradio_api/upload", b"x"))
     mine, other = Participant(app.url), Participant(app.url)
     for each in (mine, other):
         each.begin()

@@ -45,7 +45,7 @@ class Participant:
     def begin(self) -> None:
         """Consent and read the instructions."""
         self.call("look")
-        self.call("agree", None)
+        self.call("agree")
         self.call("begin")
 
     def vote(self, choice: str, trial: str = "", flags: list[str] | None = None, viewed: int = 60_000) -> str:

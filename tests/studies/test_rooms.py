@@ -113,8 +113,9 @@ def judge(room: Room, session: str, count: int = 1000, choice: str = "left") -> 
     """Vote on what comes, until another step; returns what was shown."""
     met = []
     while len(met) < count and room.stage(session).step in ("practice", "trials"):
-        met.append(shown(room, session))
-        room.vote(session, met[-1].id, choice)
+        if there := room.show(session):  # none where the last ones were given up meanwhile
+            met.append(there)
+            room.vote(session, there.id, choice)
     return met
 
 
@@ -145,8 +146,10 @@ def test_a_participant_walks_from_consent_to_the_code(room: Room) -> None:
     end = room.survey("a", {"age": "over 40"})
     assert (end.step, end.code, end.url) == ("end", "DONE1", "https://example.org/?cc=DONE1")
     assert room.stage("a") == end
-    with pytest.raises(Refused, match="nothing to judge"):
-        room.show("a")
+    for verb in (room.show, room.leave, room.understood, lambda session: room.survey(session, {"age": "under 40"})):
+        with pytest.raises(Refused, match="has ended"):
+            verb("a")
+    assert room.register.answers(room.register.of_session(room.id, "a").rater)["survey:age"] == "over 40"
 
 
 def test_what_is_shown_is_what_the_design_says(room: Room) -> None:
@@ -181,7 +184,7 @@ def test_nothing_of_a_study_teaches_or_counts_in_play(room: Room) -> None:
     begin(room, "a")
     judge(room, "a")
     assert room.store.ballots() == []
-    who = room.register.of_session("a")
+    who = room.register.of_session(room.id, "a")
     assert who
     assert room.store.reactions(who.rater) == ()
 
@@ -222,10 +225,81 @@ def test_one_submission_of_a_platform_is_one_participant(room: Room) -> None:
     begin(room, "a", person="P", submission="S")
     judge(room, "a", 3)
     assert room.consent("b", True, person="P", submission="S").step == "trials"
+    assert room.consent("c", True, person="P").step == "trials"
     assert len(room.store.db.rows("select * from participant")) == 1
-    begin(room, "c", person="P", submission="")
-    begin(room, "d", person="P", submission="")
-    assert len(room.store.db.rows("select * from participant")) == 3
+
+
+def test_a_person_takes_part_once(room: Room) -> None:
+    begin(room, "a", person="P", submission="S")
+    with pytest.raises(Refused, match="took part already"):  # in another browser
+        room.consent("b", True, person="P", submission="S2")
+    assert room.stage("b").step == "consent"
+    for ids in ({"person": "P", "submission": "S2"}, {"person": "Q", "submission": "S"}, {"person": "Q"}):
+        came = room.arrive("a", **ids)  # in the same one
+        assert (came.step, came.code, came.done) == ("end", "", 0)
+        assert "took part already" in came.told
+    assert room.arrive("a", person="P", submission="S").step == room.arrive("a").step == "practice"
+    kinds = Counter(row["kind"] for row in room.register.events(room.id))
+    assert kinds["second submission"] == 4
+    assert len(room.store.db.rows("select * from participant")) == 1
+
+
+def test_ids_that_come_later_are_taken_on_unless_they_are_somebody_elses(room: Room) -> None:
+    begin(room, "a")
+    assert room.arrive("a", person="P", submission="S").step == "practice"
+    [who] = room.store.db.rows("select * from participant")
+    assert (who["platform_person"], who["platform_session"]) == ("P", "S")
+    begin(room, "b")
+    assert room.arrive("b", person="P", submission="S").step == "end"
+
+
+def test_two_studies_in_one_folder_know_nothing_of_each_other(room: Room, written: Callable[..., Path]) -> None:
+    path = written(FILE.replace("seed = 7", "seed = 8").replace("DONE1", "DONE2"))
+    fill(room.store, path)
+    other = Room(room.store, read(path), clocked=False)
+    begin(room, "a", person="P", submission="S")
+    code = room.stage("a").resume_code
+    judge(room, "a")
+    room.survey("a", {"age": "over 40"})
+    assert room.stage("a").code == "DONE1"
+    assert other.stage("a").step == "consent"
+    with pytest.raises(Refused, match="no session has this code"):
+        other.resume("x", code)
+    begin(other, "b", person="P", submission="S")  # another study of the same platform
+    assert other.stage("b").step == "practice"
+
+
+def test_a_no_keeps_no_ids(room: Room) -> None:
+    room.consent("a", False, person="P", submission="S")
+    [who] = room.store.db.rows("select * from participant")
+    assert (who["platform_person"], who["platform_session"], who["completion"]) == ("", "", "no_consent")
+
+
+def test_settings_that_change_are_logged_without_what_nobody_may_read(room: Room, written: Callable[..., Path]) -> None:
+    begin(room, "a")
+    Room(room.store, read(written(FILE.replace("DONE1", "DONE2"))))
+    [told] = [row["told"] for row in room.register.events(room.id) if row["kind"] == "settings changed"]
+    assert "DONE1" not in told
+    assert str(room.store.db.folder.parent) not in told
+    assert "Choose the funnier one." in told
+
+
+def test_what_texts_are_written_with_is_logged_once(room: Room) -> None:
+    Room(room.store, room.study)
+    [event] = [row for row in room.register.events(room.id) if row["kind"] == "opened"]
+    assert json.loads(event["told"]).keys() >= {"palate", "python", "torch", "transformers", "machine"}
+
+
+def test_marks_are_of_the_scale_of_the_study(tmp_path: Path, written: Callable[..., Path]) -> None:
+    path = written(FILE.replace('["pair"]', '["mark"]\nscale = "five"').replace("same = 1", "same = 0"))
+    fill(store := Store(tmp_path / "data"), path)
+    room = Room(store, read(path), clocked=False)
+    begin(room, "a")
+    there = shown(room, "a")
+    with pytest.raises(Refused, match="use one of 1, 2, 3, 4, 5, skip"):
+        room.vote("a", there.id, "funny")
+    room.vote("a", there.id, "4")
+    assert [row["choice"] for row in store.db.rows("select choice from vote")] == ["4"]
 
 
 def test_many_who_come_at_once_all_get_in_and_slots_of_their_own(room: Room) -> None:
@@ -251,13 +325,16 @@ def test_who_says_no_is_kept_as_that_and_takes_no_slot(room: Room) -> None:
     end = room.consent("a", False)
     assert (end.step, end.code) == ("end", "NO1")
     begin(room, "b")
-    who = room.register.of_session("b")
+    who = room.register.of_session(room.id, "b")
     assert who
     assert who.slot == 0
     assert room.consent("b", False).code == "LEFT1"  # a yes that is taken back later
 
 
 def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kinds() -> list[str]:
+        return [row["kind"] for row in room.register.events(room.id) if row["kind"] != "opened"]
+
     for session in ("a", "b", "c"):
         begin(room, session)
     judge(room, "b", 3)
@@ -266,17 +343,17 @@ def test_the_slot_of_a_leaver_goes_to_the_next_and_is_logged(room: Room, monkeyp
     with pytest.raises(Refused, match="has ended"):
         room.vote("b", there.id, "left")
     begin(room, "d")
-    slots = [(who := room.register.of_session(s)) and who.slot for s in "abcd"]
+    slots = [(who := room.register.of_session(room.id, s)) and who.slot for s in "abcd"]
     assert slots == [0, 1, 2, 1]
-    assert [row["kind"] for row in room.register.events(room.id)] == ["left"]
+    assert kinds() == ["left"]
     # nobody heard of a and c for half an hour
     room.store.db.run("update participant set joined_at = '2026-01-01' where slot in (0, 2)")
     room.store.db.run("update answer set at = '2026-01-01'")
     begin(room, "e")
     begin(room, "f")
-    slots = [(who := room.register.of_session(s)) and who.slot for s in "ef"]
+    slots = [(who := room.register.of_session(room.id, s)) and who.slot for s in "ef"]
     assert slots == [0, 2]
-    assert [row["kind"] for row in room.register.events(room.id)] == ["left", "slot handed on", "slot handed on"]
+    assert kinds() == ["left", "slot handed on", "slot handed on"]
     assert judge(room, "a", 2)  # who comes back after all may go on
 
 
@@ -376,9 +453,15 @@ def test_live_texts_are_written_for_the_likes_of_each(
     room.start()
     try:
         begin(room, "a")
-        while room.stage("a").step == "likes":
+        for _ in range(2):
             room.vote("a", shown(room, "a").id, "like")
-        who = room.register.of_session("a")
+        shown(room, "a")
+        room.resume("phone", room.stage("a").resume_code)
+        here, there = shown(room, "a"), shown(room, "phone")
+        room.vote("phone", there.id, "like")
+        with pytest.raises(Refused, match="settled"):
+            room.vote("a", here.id, "like")
+        who = room.register.of_session(room.id, "a")
         assert who
         assert len(room.store.reactions(who.rater)) == 3
         met = judge(room, "a", 6)
@@ -395,7 +478,11 @@ def test_live_texts_are_written_for_the_likes_of_each(
 def test_who_brings_their_likes_does_so_once_and_before_the_trials(
     tmp_path: Path, written: Callable[..., Path], tiny: Backbone
 ) -> None:
-    text = FILE.replace('"pool"', '"live"').replace('"assigned"', '"import"').replace('people = "people.jsonl"', "")
+    text = (
+        FILE.replace('"pool"', '"live"')
+        .replace('"assigned"', '"import"')
+        .replace('people = "people.jsonl"', "likes = 7")
+    )
     room = Room(Store(tmp_path / "data"), read(written(text)), tiny, clocked=False)
     mine = tmp_path / "mine.csv"
     mine.write_text("text,like\n" + "\n".join(f"A heron number {n} came late to work,1" for n in range(5)))
@@ -407,6 +494,13 @@ def test_who_brings_their_likes_does_so_once_and_before_the_trials(
         assert seen.report.likes == 5
         with pytest.raises(Refused, match="nothing to judge"):
             room.show("a")
+        with pytest.raises(Refused, match="makes 5 likes, and this study needs 7"):
+            room.bring("a", seen.ticket)
+        assert (room.stage("a").step, room.stage("a").done) == ("import", 5)
+        mine.write_text("text,like\n" + "\n".join(f"A stork number {n} came late to work,1" for n in range(5)))
+        seen = room.look_into("a", mine)
+        begun = room.store.begin_import(room.register.of_session(room.id, "a").rater, "cut short", {})
+        room.store.db.run("update import set ended_at = null where number <> :number", number=begun)
         assert room.bring("a", seen.ticket).step == "practice"
         with pytest.raises(Refused, match="nothing to import"):
             room.look_into("a", mine)
@@ -430,7 +524,7 @@ def test_texts_that_never_may_be_shown_are_given_up_with_an_event(
         begin(room, "a")
         judge(room, "a")
         kinds = Counter(row["kind"] for row in room.register.events(room.id))
-        assert kinds == {"replaced": 6 * writing.MAX_ATTEMPTS, "given up": 6}
+        assert kinds == {"opened": 1, "replaced": 6 * writing.MAX_ATTEMPTS, "given up": 6}
         assert room.stage("a").step == "survey"  # the catch trials alone were shown
     finally:
         room.close()

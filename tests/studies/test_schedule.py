@@ -13,9 +13,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2_contingency
 
 import studies.schedule
-from studies.schedule import HUMAN, SALAD, TOPICS, Design, Slot, ask_seed, schedule_id, slot, steps
+from studies.schedule import (
+    HUMAN,
+    SALAD,
+    TOPICS,
+    Design,
+    Slot,
+    ask_seed,
+    person_of,
+    posts_needed,
+    schedule_id,
+    slot,
+    steps,
+    texts_needed,
+)
 
 ROOT = Path(studies.schedule.__file__).parents[1]
 ARMS = ["none-1", "history-2", "retrieval-3", "summary-4", "human", "lora-5", "e2p-6", "cope-7"]
@@ -171,12 +185,67 @@ def test_a_repeat_comes_long_after_its_first_time():
     assert sum(lags) / len(lags) > 8
 
 
-def test_over_the_slots_each_position_meets_each_topic_once():
-    design = Design(1, FIVE[:3], same=0, salad=0, topics=tuple("abcdefg"))
-    rows = [[step.topic for step in steps(design, slot) if step.purpose == "main"] for slot in range(7)]
-    place = [[n for n, step in enumerate(steps(design, slot)) if step.purpose == "main"] for slot in range(7)]
-    met = Counter((n, topic) for row, at in zip(rows, place, strict=True) for topic, n in zip(row, at, strict=True))
-    assert max(met.values()) == 1
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_arms_and_topics_of_single_texts_are_crossed(count, blocks):
+    """An arm that met easier topics would look better than it is."""
+    arms = tuple(f"arm {n}" for n in range(count))
+    design = Design(1, arms, kinds=("card", "mark"), blocks=blocks, interleaved=True)
+    rows = count * (1 + count % 2)
+    for cycle in range(3):
+        met = Counter(
+            (step.left, step.topic)
+            for slot in range(cycle * rows, (cycle + 1) * rows)
+            for step in steps(design, slot)
+            if step.purpose == "main"
+        )
+        of_topic = {topic: {met[arm, topic] for arm in arms} for topic in TOPICS}
+        assert all(len(counts) == 1 for counts in of_topic.values()), "each topic by every arm, equally often"
+    assert {step.topic for slot in range(40 * rows) for step in steps(design, slot)} == set(TOPICS)
+
+
+def test_arms_and_topics_of_pairs_hang_together_no_more_than_by_chance():
+    design = Design(1, FIVE[:4])
+    met = Counter(
+        (arm, step.topic)
+        for slot in range(400)
+        for step in steps(design, slot)
+        if step.purpose == "main"
+        for arm in (step.left, step.right)
+    )
+    table = [[met[arm, topic] for topic in TOPICS] for arm in design.arms]
+    assert chi2_contingency(table).pvalue > 0.05
+
+
+def test_no_topic_comes_more_often_in_a_slot_than_there_are_texts_of_an_arm_about_it():
+    for design in (Design(1, FIVE), Design(1, FIVE, blocks=3), Design(2, FIVE[:2], ("pair", "mark"), topics=("a", "b"))):
+        most = [max(Counter(step.topic for step in steps(design, slot) if step.of < 0).values()) for slot in range(30)]
+        assert set(most) == {texts_needed(design)}
+
+
+def test_there_are_posts_for_every_slot_and_not_many_too_many():
+    for design in (
+        Design(1, FIVE),
+        Design(1, FIVE, same=2),
+        Design(2, FIVE, ("card", "pair")),
+        Design(1, FIVE[:2], salad=3),
+    ):
+        counts = [sum(step.shows_post for step in steps(design, slot) if step.of < 0) for slot in range(200)]
+        assert max(counts) == posts_needed(design)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_assigned_people_come_equally_often_and_are_not_tied_to_an_order(count):
+    design = Design(3, FIVE[:4], kinds=("mark",))
+    people = [person_of(design, slot, count) for slot in range(count * 40)]
+    assert Counter(people) == dict.fromkeys(range(count), 40)
+    orders = {(who, steps(design, slot)[0].left) for slot, who in enumerate(people)}
+    assert len(orders) == count * 4, "each person meets each arm first"
+
+
+def test_each_kind_may_have_blocks_of_its_own():
+    found = steps(Design(1, FIVE[:3], kinds=("pair", "mark"), blocks=(2, 5), same=0, salad=0), 3)
+    assert Counter(step.kind for step in found if step.purpose == "main") == {"pair": 12, "mark": 15}
 
 
 @pytest.mark.parametrize("arms", [FIVE, FIVE[:4]])
@@ -205,6 +274,6 @@ def test_a_design_is_the_same_on_any_machine_and_its_name_hangs_on_everything_in
     one = Design(7, FIVE)
     assert steps(one, 2) == steps(Design(7, FIVE[::-1]), 2)  # as a set of arms
     assert steps(one, 2) != steps(one, 3)
-    assert hashlib.sha256(repr(steps(one, 2)).encode()).hexdigest()[:16] == "829430936b50432e"
+    assert hashlib.sha256(repr(steps(one, 2)).encode()).hexdigest()[:16] == "8eeef023992b49e1"
     others = [replace(one, seed=8), replace(one, blocks=2), replace(one, kinds=("card",)), replace(one, topics=("a",))]
     assert len({design.id for design in [one, *others]}) == 5

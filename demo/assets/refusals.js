@@ -1,0 +1,31 @@
+// What the server refuses, and that it does not answer, in words that a person sees and a screen reader says, until
+// they press something. Gradio shows a handler's error only where the call went through its queue, and votes do not.
+(() => {
+  let box;
+  const tell = (words) => {
+    if (!box) {
+      box = document.createElement("div");
+      box.id = "refusal";
+      box.setAttribute("role", "alert");
+      document.body.append(box);
+      document.addEventListener("click", () => { box.hidden = true; }, true);
+    }
+    box.textContent = words;
+    box.hidden = false;
+  };
+  const ask = window.fetch;
+  window.fetch = async (...asked) => {
+    if (!String(asked[0]?.url ?? asked[0]).includes("/run/predict")) return ask(...asked);
+    try {
+      const reply = await ask(...asked);
+      if (reply.status === 500) {
+        const told = await reply.clone().json().catch(() => ({}));
+        tell(told.error || "That did not work: reload the page.");
+      }
+      return reply;
+    } catch (error) {
+      tell("Palate does not answer. What was stored is safe: reload the page once it runs again.");
+      throw error;
+    }
+  };
+})();
