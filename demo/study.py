@@ -46,7 +46,7 @@ def page(room: Room) -> gr.Blocks:
             understood = gr.Button("Begin", elem_id="begin", variant="primary")
         with gr.Column(visible=False) as panels["import"]:
             gr.Markdown(
-                f"Bring {study.likes} of your own likes or more: an export of Reddit, TikTok, Instagram or X, or a table."
+                f"Bring {study.likes} of your likes or more: an export of Reddit, TikTok, Instagram or X, or a table."
             )
             file = gr.File(label="An export or a table", elem_id="import-file", height=140)
             found = gr.HTML(elem_id="import-found")

@@ -430,6 +430,32 @@ def test_a_text_that_may_not_be_shown_is_replaced_and_a_place_without_any_is_giv
     assert again.stage("a").step == "survey"
 
 
+def test_two_texts_of_the_pool_that_are_too_alike_are_followed_by_two_others(
+    tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    store, path = Store(tmp_path / "data"), written()
+    fill(store, path)
+    study = read(path)
+    planned = steps(study.design, 0)
+    both = next(step for step in planned if step.purpose == "main" and {step.left, step.right} == {NONE, HISTORY})
+    store.db.run(
+        """update candidate set text = 'One and the same joke was told by two at once.' where id in
+        (select candidate_id from pool where topic = :topic)""",
+        topic=both.topic,
+    )
+    held = Register(store)
+    for arm, text in ((NONE, "A goose paid for the round."), (HISTORY, "The ferry leaves when the dog has sat down.")):
+        held.put(study.design.id, "ann", both.topic, 1, Candidate(new_id(), arm, text), "e")
+    room = Room(store, study, clocked=False)
+    begin(room, "a")
+    judge(room, "a")
+    at = planned.index(both)
+    rows = sorted((row for row in trials(room) if row["position"] == at), key=lambda row: row["attempt"])
+    assert [row["void_reason"] for row in rows] == ["near-duplicates", None]
+    assert {rows[1]["left_text"], rows[1]["right_text"]} >= {"A goose paid for the round."}
+    assert "given up" not in [row["kind"] for row in room.register.events(room.id)]
+
+
 def test_a_pool_that_lacks_texts_is_told_before_anybody_comes(tmp_path: Path, written: Callable[..., Path]) -> None:
     with pytest.raises(StudyError, match="pool lacks 80 texts"):
         Room(Store(tmp_path / "data"), read(written()))
@@ -526,6 +552,30 @@ def test_texts_that_never_may_be_shown_are_given_up_with_an_event(
         kinds = Counter(row["kind"] for row in room.register.events(room.id))
         assert kinds == {"opened": 1, "replaced": 6 * writing.MAX_ATTEMPTS, "given up": 6}
         assert room.stage("a").step == "survey"  # the catch trials alone were shown
+    finally:
+        room.close()
+
+
+def test_a_model_that_breaks_is_an_event_once_in_a_while_and_not_at_each_look(
+    tmp_path: Path, written: Callable[..., Path], tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(writing, "write_texts", broken)
+    text = FILE.replace('"pool"', '"live"').replace('"assigned"', '"none"').replace('people = "people.jsonl"', "")
+    text = text.replace('"history"', '"none-8900f4"').replace("practice = 1", "practice = 0")
+    room = Room(Store(tmp_path / "data"), read(written(text)), tiny, clocked=False)
+    room.start()
+    try:
+        begin(room, "a")
+        begin(room, "b")
+        for _ in range(5):
+            assert room.show("a", 0.1) is None
+            assert room.show("b", 0.1) is None
+        told = [row for row in room.register.events(room.id) if row["kind"] == "generation failed"]
+        assert len({row["rater"] for row in told}) == len(told) == 2
+        assert "out of memory" in told[0]["told"]
     finally:
         room.close()
 
