@@ -6,7 +6,7 @@ on its place in the batch or on which method asked (exactly so in float32 on one
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.backbone import Backbone
+from engine.choices import Trie
 from engine.methods.base import Ask, Conditioning, Contrast
 from engine.patches import Patches, attached, together
 from engine.prompt import Prompt, prompt
@@ -36,8 +37,10 @@ class Generation:
 class _Row:
     """One sample of one request while it grows; with a contrast, the amateur's row is fed the same tokens."""
 
-    def __init__(self, request: int, sample: int, told: Prompt, conditioning: Conditioning, ask: Ask) -> None:
-        self.request, self.sample, self.prompt, self.ask = request, sample, told, ask
+    def __init__(
+        self, request: int, sample: int, told: Prompt, conditioning: Conditioning, ask: Ask, choices: Trie | None
+    ) -> None:
+        self.request, self.sample, self.prompt, self.ask, self.choices = request, sample, told, ask, choices
         self.contrast = conditioning.contrast
         self.random = np.random.Generator(np.random.PCG64(row_seed(ask.seed, sample)))
         self.ids: list[int] = []
@@ -47,6 +50,8 @@ class _Row:
         """Draw the next token from `logits` (V,) and note whether the row has ended."""
         uniform = self.random.random()  # exactly one draw a step, whatever the sampler does with it
         logits = penalised(logits, self.ask.repetition_penalty, [*self.prompt.ids, *self.ids])
+        if self.choices:  # before the contrast: its mask is relative to the likeliest token that may come
+            logits = allowed(logits, self.choices.after(self.ids), stop_ids)
         if self.contrast and amateur is not None:
             logits = contrasted(logits, amateur, self.contrast)
         token = draw(logits, self.ask, uniform)
@@ -54,7 +59,9 @@ class _Row:
             self.finish = "stop"
             return token
         self.ids.append(token)
-        if len(self.ids) >= self.ask.max_new_tokens:
+        if self.choices and not self.choices.after(self.ids).next:
+            self.finish = "stop"
+        elif len(self.ids) >= self.ask.max_new_tokens:
             self.finish = "budget"
         return token
 
@@ -72,6 +79,14 @@ def penalised(logits: Logits, penalty: float, seen: Sequence[int]) -> Logits:
     scores = logits.copy()
     ids = np.unique(np.asarray(seen, dtype=np.int64))
     scores[ids] = np.where(scores[ids] > 0, scores[ids] / penalty, scores[ids] * penalty)
+    return scores
+
+
+def allowed(logits: Logits, node: Trie, stop_ids: Collection[int]) -> Logits:
+    """`logits` (V,) with -inf for every token that leads to no label; the end of turn may come where one is whole."""
+    tokens = [*node.next, *(stop_ids if node.ends else ())]
+    scores = np.full_like(logits, -np.inf)
+    scores[tokens] = logits[tokens]
     return scores
 
 
@@ -132,11 +147,12 @@ def decode(
     for index, (conditioning, ask) in enumerate(requests):
         given = _told(lm, conditioning, ask)
         rival = _told(lm, conditioning.contrast.amateur, ask) if conditioning.contrast else None
+        choices = Trie.of([lm.tokens(label) for label in ask.choices]) if ask.choices else None
         for sample in range(ask.n * (conditioning.score.samples if conditioning.score else 1)):
             if rival:
                 amateur_of[len(rows)] = len(amateurs)
                 amateurs.append(rival)
-            rows.append(_Row(index, sample, given[0], conditioning, ask))
+            rows.append(_Row(index, sample, given[0], conditioning, ask, choices))
             told.append(given)
     if rows:
         beside = {b: len(rows) + a for b, a in amateur_of.items()}

@@ -33,6 +33,7 @@ class Ask:
     top_k: int = 50
     repetition_penalty: float = 1.1
     max_new_tokens: int = 56
+    choices: tuple[str, ...] = ()  # of a task: the answer is one of these, and nothing else
 
     def instruction(self) -> str:
         """The request in words, the same for every method."""

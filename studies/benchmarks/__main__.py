@@ -1,13 +1,17 @@
-"""python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here."""
+"""python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
+python -m studies.benchmarks jester --data DIR: the offline benchmarks."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, exports, load, profile, speed, tagging
+from studies.benchmarks import adapters, arithmetic, crash, exports, load, offline, profile, speed, tagging
 
 
 def main() -> None:
+    if sys.argv[1:2] and sys.argv[1] in offline.BENCHMARKS:
+        raise SystemExit(offline.main(sys.argv[1], sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
     parser.add_argument("what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"])
     parser.add_argument("--json", action="store_true", help="one JSON line")

@@ -1,0 +1,64 @@
+"""The command of the offline benchmarks: one run, or an experiment with its result kept."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from studies.benchmarks import jester
+from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
+
+BENCHMARKS: dict[str, Benchmark] = {"jester": jester}
+
+
+def main(name: str, arguments: Sequence[str]) -> int:
+    """Run one benchmark; returns its exit code: 1 where a cell failed, 2 where it could not begin."""
+    benchmark = BENCHMARKS[name]
+    options = _parser(name, benchmark).parse_args(arguments)
+    try:
+        told = _experiment(options.experiment, name) if options.experiment else {}
+        told |= {key: value for key, value in vars(options).items() if value is not None and key in _fields(benchmark)}
+        for line in run(benchmark, settings_of(benchmark, told), options.work):
+            if isinstance(line, str):
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+                continue
+            if options.experiment and not options.json:
+                sys.stdout.write(f"{save(line, options.experiment)}\n")
+            else:
+                sys.stdout.write(f"{json.dumps(line)}\n")
+            return int(bool(line["failed"]))
+    except CannotRun as error:
+        sys.stderr.write(f"{error}\n")
+    return 2
+
+
+def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m studies.benchmarks {name}", description=benchmark.__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where its files are")
+    parser.add_argument(
+        "--experiment", metavar="NAME", help="settings of studies/experiments/NAME.json; keep the result"
+    )
+    parser.add_argument("--limit", type=int, help="how many people at most")
+    parser.add_argument("--seeds", type=int, help="how many seeds, from 0")
+    parser.add_argument("--model", help="as in app.py")
+    parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
+    return parser
+
+
+def _experiment(name: str, benchmark: str) -> dict[str, object]:
+    path = EXPERIMENTS / f"{name}.json"
+    try:
+        told: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CannotRun(f"{path} cannot be read as an experiment ({error})") from error
+    if told.pop("benchmark", None) != benchmark:
+        raise CannotRun(f"{path} is no experiment of {benchmark}")
+    told.pop("why", None)
+    return told
+
+
+def _fields(benchmark: Benchmark) -> set[str]:
+    return set(benchmark.Settings.__dataclass_fields__)

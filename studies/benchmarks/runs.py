@@ -1,0 +1,165 @@
+"""How an offline benchmark is run and kept: cell by cell, so that a kill loses one, and with all that a rerun needs.
+
+An experiment is a JSON file in `studies/experiments` that says which benchmark, and only those settings that differ
+from its defaults. Its result is a JSON file of the same name in `studies/results`. Neither is edited: another question
+is another experiment. Cells that are done lie in the work folder, with what was predicted in each.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from studies.benchmarks import scores
+
+Row = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
+PACKAGES = ("numpy", "scikit-learn", "scipy", "sentence-transformers", "torch", "transformers")
+
+
+class CannotRun(ValueError):
+    """A benchmark that cannot begin: its data or its settings. One sentence that says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What a cell found: the figures of its row, and its predictions as JSON values, one a line."""
+
+    figures: Row
+    predictions: Iterable[Any] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One row of a table to be: `of` names it (method, seed, protocol), `make` computes it."""
+
+    of: Row
+    make: Callable[[], Done]
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(self.of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Benchmark(Protocol):
+    """A module that measures one kind of task. `Settings` is a frozen dataclass of plain values, `data` among them."""
+
+    __name__: str
+    __file__: str | None
+    Settings: Any
+
+    def files(self, settings: Any) -> list[Path]:
+        """The data that is read. Raises CannotRun."""
+
+    def cells(self, settings: Any) -> Iterator[Cell]:
+        """All that there is to compute, in order. Raises CannotRun."""
+
+
+def settings_of(benchmark: Benchmark, told: Mapping[str, Any]) -> Any:
+    """The defaults with what an experiment or a flag says. Raises CannotRun for what is not known."""
+    known = benchmark.Settings.__dataclass_fields__
+    if unknown := sorted(set(told) - set(known)):
+        raise CannotRun(f"{unknown[0]!r} is no setting here: use {', '.join(sorted(known))}")
+    return benchmark.Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items()})
+
+
+def plain(settings: Any) -> Row:
+    """All settings but where the data lies."""
+    return {key: value for key, value in asdict(settings).items() if key != "data"}
+
+
+def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
+    """Compute every cell that the work folder does not hold yet. Yields lines of progress, then the result.
+
+    A cell that fails is told and does not stop the rest; the same command tries it again. Raises CannotRun.
+    """
+    started, data = time.monotonic(), {path.name: _digest(path) for path in benchmark.files(settings)}
+    told = plain(settings)
+    code = [_digest(Path(file)) for file in (benchmark.__file__ or "", scores.__file__)]
+    held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, told, data]).encode()).hexdigest()[:16]
+    held.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    failed: list[Row] = []
+    todo, spent = list(benchmark.cells(settings)), 0.0
+    for n, cell in enumerate(todo):
+        path = held / f"{cell.key}.json"
+        if not path.is_file():
+            yield f"{n + 1} of {len(todo)}, {_left(spent, n - len(failed), len(todo) - n)}: {_named(cell.of)}"
+            before = time.monotonic()
+            try:
+                _keep(path, cell, cell.make(), before)
+            except (CannotRun, MemoryError, OSError, RuntimeError, ValueError) as error:
+                failed.append({**cell.of, "error": f"{type(error).__name__}: {error}"[:300]})
+                yield f"failed: {failed[-1]['error']}"
+                continue
+            spent += time.monotonic() - before
+        rows.append(json.loads(path.read_text(encoding="utf-8")))
+    yield {
+        "benchmark": benchmark.__name__.rpartition(".")[2],
+        "settings": told,
+        "data": data,
+        **_machine(),
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "rows": rows,
+        "failed": failed,
+    }
+
+
+def save(result: Row, name: str, folder: Path = RESULTS) -> Path:
+    """Keep a result under its experiment's name. Raises CannotRun where one is there already: it is not edited."""
+    path = folder / f"{name}.json"
+    if path.exists():
+        raise CannotRun(f"{path} is there already: a result is not edited, name another experiment")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part.rename(path)
+    return path
+
+
+def _keep(path: Path, cell: Cell, done: Done, before: float) -> None:
+    """Predictions first: a row that is there is whole."""
+    with gzip.open(path.with_suffix(".predictions.jsonl.gz"), "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in done.predictions)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+    figures = {k: round(v, 5) if isinstance(v, float) else v for k, v in done.figures.items()}
+    row = {**cell.of, **figures, "seconds": round(time.monotonic() - before, 2), "peak_mb": round(peak)}
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(row), encoding="utf-8")
+    os.replace(part, path)
+
+
+def _machine() -> Row:
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
+    return {
+        "commit": commit + ("+" if changed.strip() else ""),  # a plus: with changes that were not committed
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "machine": f"{platform.machine()}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB",
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _left(spent: float, done: int, left: int) -> str:
+    return f"about {spent / done * left / 60:.0f} min left" if done else "time left not known yet"
+
+
+def _named(of: Row) -> str:
+    return ", ".join(f"{key} {value}" for key, value in of.items())

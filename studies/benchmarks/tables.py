@@ -1,0 +1,80 @@
+"""The tables of docs/results.md, from the results that are kept. `make tables` writes the page anew."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from studies.benchmarks.runs import RESULTS
+
+Row = Mapping[str, Any]
+
+
+def result(name: str) -> dict[str, Any]:
+    """A result as it was kept."""
+    told: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return told
+
+
+def provenance(name: str) -> str:
+    """What a reader needs to run it again."""
+    told = result(name)
+    data = ", ".join(f"{file} {digest}" for file, digest in told["data"].items())
+    failed = f"; {len(told['failed'])} cells failed" if told["failed"] else ""
+    took, peak = told["wall_seconds"] / 60, _most(told["rows"], "peak_mb") / 1024
+    return (
+        f"`python -m studies.benchmarks {told['benchmark']} --experiment {name} --data DIR`: commit "
+        f"{told['commit'][:9]}, {told['machine']}, {took:.0f} min, at most {peak:.1f} GB. Data (sha256): {data}{failed}"
+    )
+
+
+def jester(name: str = "jester") -> str:
+    rows = result(name)["rows"]
+    parts = []
+    for protocol, told in (
+        ("ratings", "A fifth of all ratings held out"),
+        ("jokes", "Jokes that nobody has rated: only their texts are known"),
+    ):
+        mine = [row for row in rows if row["protocol"] == protocol]
+        body = [
+            (method, *(_mean(some, key) for key in ("nmae", "rmse", "auc")), _with_half(some, "pair_accuracy"))
+            for method, some in _by(mine, "method")
+        ]
+        parts.append(f"**{told}**\n\n{_table(('method', 'NMAE', 'RMSE', 'AUC', 'pair accuracy'), body)}")
+    new = [row for row in rows if row["protocol"] == "users"]
+    known = sorted({row["known"] for row in new})
+    body = [
+        (method, *(_with_half([row for row in some if row["known"] == k], "pair_accuracy") for k in known))
+        for method, some in _by(new, "method")
+    ]
+    head = ("method", *(f"{k} known" for k in known))
+    parts.append(f"**New people of whom so many ratings are known: pair accuracy**\n\n{_table(head, body)}")
+    return "\n\n".join(parts)
+
+
+def _by(rows: Iterable[Row], key: str) -> list[tuple[str, list[Row]]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[key], []).append(row)
+    return list(found.items())
+
+
+def _mean(rows: Sequence[Row], key: str) -> str:
+    return _number(sum(row[key] for row in rows) / len(rows))
+
+
+def _with_half(rows: Sequence[Row], key: str) -> str:
+    """The mean over seeds, and half of the 95 % interval over people."""
+    return f"{_mean(rows, key)} ± {_mean(rows, f'{key}_half')}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
+
+
+def _most(rows: Iterable[Row], key: str) -> float:
+    return float(max(row[key] for row in rows))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,204 @@
+"""How benchmarks are run and kept, and the scores that they use, on data small enough to count by hand."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studies.benchmarks import jester, offline, runs, scores
+from studies.benchmarks.runs import CannotRun, Cell, Done, run, save, settings_of
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path
+    seeds: int = 2
+
+
+class Toy(SimpleNamespace):
+    """A benchmark that counts how often a cell is computed, and fails where it is told to."""
+
+    __name__ = "toy"
+    __file__ = __file__
+    Settings = Settings
+
+    def files(self, settings: Settings) -> list[Path]:
+        return [settings.data / "a.txt"]
+
+    def cells(self, settings: Settings) -> Iterator[Cell]:
+        for seed in range(settings.seeds):
+            yield Cell({"method": "m", "seed": seed}, lambda seed=seed: self.made(seed))
+
+    def made(self, seed: int) -> Done:
+        self.count += 1
+        if seed in self.bad:
+            raise ValueError("no such luck")
+        return Done({"value": seed / 3}, [[seed, "said"]])
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    (tmp_path / "a.txt").write_text("x")
+    return Toy(count=0, bad=set(), settings=Settings(tmp_path))
+
+
+def last(toy: Toy, tmp_path: Path) -> dict[str, Any]:
+    return list(run(toy, toy.settings, tmp_path / "work"))[-1]
+
+
+def test_cells_that_are_done_are_not_computed_again_and_one_that_failed_is(toy: Toy, tmp_path: Path) -> None:
+    toy.bad = {0}
+    first = last(toy, tmp_path)
+    assert [row["seed"] for row in first["rows"]] == [1]
+    assert first["failed"] == [{"method": "m", "seed": 0, "error": "ValueError: no such luck"}]
+    toy.bad = set()
+    again = last(toy, tmp_path)
+    assert [row["value"] for row in again["rows"]] == [0, 0.33333]
+    assert (again["failed"], toy.count) == ([], 3)
+    assert again["rows"][1] == first["rows"][0]
+    assert again.keys() >= {"commit", "versions", "machine", "data", "settings", "wall_seconds"}
+    assert len(list((tmp_path / "work").rglob("*.predictions.jsonl.gz"))) == 3 - 1
+
+
+def test_other_data_or_settings_are_other_cells(toy: Toy, tmp_path: Path) -> None:
+    before = last(toy, tmp_path)["data"]
+    (tmp_path / "a.txt").write_text("y")
+    assert last(toy, tmp_path)["data"] != before
+    assert toy.count == 4
+    list(run(toy, Settings(tmp_path, seeds=1), tmp_path / "work"))
+    assert toy.count == 5
+
+
+def test_a_result_is_not_edited(toy: Toy, tmp_path: Path) -> None:
+    result = last(toy, tmp_path)
+    assert json.loads(save(result, "one", tmp_path).read_text()) == result
+    with pytest.raises(CannotRun, match="not edited"):
+        save(result, "one", tmp_path)
+
+
+def test_a_setting_that_is_not_known_is_told() -> None:
+    with pytest.raises(CannotRun, match="'sedes' is no setting here: use data, seeds"):
+        settings_of(Toy(), {"sedes": 3})
+
+
+def test_every_experiment_can_be_read_and_its_result_is_of_it() -> None:
+    found = sorted(runs.EXPERIMENTS.glob("*.json"))
+    assert found
+    for path in found:
+        told = json.loads(path.read_text())
+        assert told["why"]
+        benchmark = offline.BENCHMARKS[told["benchmark"]]
+        settings = settings_of(benchmark, {"data": Path(), **offline._experiment(path.stem, told["benchmark"])})
+        result = json.loads((runs.RESULTS / path.name).read_text())
+        assert result["settings"].items() == json.loads(json.dumps(runs.plain(settings))).items()
+        assert "+" not in result["commit"]
+    assert {path.name for path in runs.RESULTS.glob("*.json")} == {path.name for path in found}
+
+
+# ---- scores
+
+
+def test_pairs_are_within_users_and_ties_are_half() -> None:
+    truth = np.array([1.0, 2, 3, 9, 9])
+    said = np.array([1.0, 1, 5, 0, 7])
+    hits, of = scores.within_users(truth, said, np.array([0, 0, 0, 1, 1]))
+    assert (hits.tolist(), of.tolist()) == ([2.5, 0.0], [3.0, 0.0])
+    found = scores.of_ratings(truth, said, np.array([0, 0, 0, 1, 1]), span=20.0)
+    assert found["pair_accuracy"] == pytest.approx(2.5 / 3)
+    assert found["nmae"] == pytest.approx((0 + 1 + 2 + 9 + 2) / 5 / 20)
+
+
+def test_the_interval_is_over_users_and_not_over_their_pairs() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        of = rng.integers(1, 60, 50).astype(float)
+        chance = np.clip(rng.normal(0.6, 0.15, 50), 0, 1)
+        hits = rng.binomial(of.astype(int), chance).astype(float)
+        share, half = scores.ratio(hits, of)
+        found.append(abs(share - 0.6) <= half)
+    assert 0.90 <= np.mean(found) <= 0.98
+
+
+def test_labels_are_scored_as_lamp_does() -> None:
+    labels = ("comedy", "dark comedy", "action")
+    said = ["comedy", " comedy\n", "dark comedy", "It is comedy.", None, "Action"]
+    gold = ["comedy", "comedy", "comedy", "comedy", "action", "action"]
+    found = scores.classification(gold, said, labels)
+    assert found["accuracy"] == pytest.approx(2 / 6)
+    assert found["parse_failures"] == 3  # a sentence that holds the label, nothing, and another case
+    assert found["macro_f1"] == pytest.approx((2 * 2 / (4 + 2) + 0 + 0) / 3)
+
+
+def test_a_rating_that_cannot_be_read_is_the_farther_end() -> None:
+    found = scores.regression([2, 4, 3, 5], ["2", "good", "", " 4.0 "])
+    assert found["mae"] == pytest.approx((0 + 3 + 2 + 1) / 4)
+    assert found["parse_failures"] == 2
+
+
+# ---- Jester
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty people and twelve jokes about two things; half of the people like one, half the other."""
+    folder = tmp_path_factory.mktemp("jester")
+    rng = np.random.default_rng(1)
+    about = ("The cat and the dog of my neighbour, part {}", "A printer without ink in the office, number {}")
+    jokes = [about[n % 2].format(n) for n in range(12)]
+    lines = ["joke_id,jester_dataset,n_ratings_shared,mean_rating_shared,text"]
+    (folder / "jokes.csv").write_text("\n".join([*lines, *(f'{n},1,0,0,"{text}"' for n, text in enumerate(jokes))]))
+    rows = ["user_id,joke_id,rating"]
+    for user in range(60):
+        for joke in range(12):
+            value = np.clip((4 if joke % 2 == user % 2 else -4) + joke / 4 + rng.normal(0, 2), -10, 10)
+            rows.append(f"{user},{joke},{value:.2f}")
+    (folder / "ratings.csv").write_text("\n".join(rows))
+    import pandas as pd
+
+    pd.read_csv(folder / "ratings.csv").to_csv(folder / "ratings.csv.gz", index=False)
+    return folder
+
+
+def test_nothing_that_judges_is_known_to_a_predictor(small: Path) -> None:
+    settings = jester.Settings(small, limit=60)
+    splits = [jester.held_ratings(settings, 0), *jester.folds(settings, 0)]
+    splits += [jester._new_users(k)(settings, 0) for k in (0, 2)]
+    for split in splits:
+        assert not (~np.isnan(split.known) & ~np.isnan(split.held)).any()
+    known = ~np.isnan(splits[-1].known)
+    assert sorted(set(known.sum(1))) == [2, 12]
+    held = [np.isnan(split.held).tolist() for split in splits[-2:]]
+    assert held[0] == held[1], "the same ratings judge whatever is known"
+
+
+def test_own_texts_find_a_taste_that_means_do_not(small: Path) -> None:
+    settings = jester.Settings(small, limit=60, text_ridge=4.0)
+    figures = {
+        name: jester._cell(settings, 0, jester.PREDICTORS[name], jester.held_ratings)().figures["pair_accuracy"]
+        for name in ("user mean", "joke mean", "biases", "Gaussian", "own texts", "biases and own texts")
+    }
+    assert figures["user mean"] == 0.5
+    assert figures["joke mean"] < 0.7
+    assert min(figures["own texts"], figures["Gaussian"], figures["biases and own texts"]) > 0.8
+    unseen = {name: jester._unseen(settings, 0, jester.PREDICTORS[name])().figures for name in jester.PREDICTORS
+              if name in ("own texts", "text mean", "true mean (oracle)")}  # fmt: skip
+    assert unseen["own texts"]["pair_accuracy"] > 0.8 > unseen["text mean"]["pair_accuracy"]
+
+
+def test_missing_or_other_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotRun, match=r"jokes\.csv is not there"):
+        jester.files(jester.Settings(tmp_path))
+    for name in ("jokes.csv", "ratings.csv.gz"):
+        (tmp_path / name).write_text("<html>404</html>")
+    (tmp_path / "ratings.csv.gz").unlink()
+    import pandas as pd
+
+    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "ratings.csv.gz")
+    with pytest.raises(CannotRun, match="are not Jester's"):
+        jester.table(tmp_path, 5)
