@@ -63,6 +63,7 @@ def main() -> int:
         check_port,
         serve,
         serve_study,
+        told,
     )
 
     try:
@@ -71,6 +72,7 @@ def main() -> int:
             room = Room.open(
                 chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"
             )
+            print("\n".join(told(room.study)), flush=True)
             room.start()
             return _until_ended(serve_study(room, chosen.host, chosen.port), started)
         studio = Studio.open(

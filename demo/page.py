@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from demo import about, compare, feed, imports, profile, results, study, train
 from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
+from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.importing import DAY
 from studies.rooms import Room
 from studies.session import CannotStart, Studio

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
-from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
-from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention, Qwen2MLP
 
 from engine.packing import Packed, packable
 
@@ -80,6 +78,9 @@ def fuse(model: Any) -> int:
     None does where the fused model does not say what the plain one says. To be called before `pack`, which leaves
     gate and up alone then: they are needed apart only where a patch hangs on them.
     """
+    from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP  # late: a second and a half
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention, Qwen2MLP
+
     modules = [m for m in model.modules() if type(m) in (LlamaAttention, Qwen2Attention, LlamaMLP, Qwen2MLP)]
     modules = [m for m in modules if getattr(m, "sliding_window", None) is None and _whole(m)]
     if not modules or not packable(model) or not ("forward" in vars(modules[0]) or _took(model, modules)):

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import get_cosine_schedule_with_warmup
 
 from engine.backbone import Backbone
 from engine.losses import token_logps
@@ -205,6 +204,8 @@ def train(
         raise TrainError("this way of writing has nothing to learn")
     if not lm.head_is_all():
         raise TrainError(f"{lm.name} does something after its head that is not known here: choose another --model")
+    from transformers import get_cosine_schedule_with_warmup  # late: it brings peft and bitsandbytes along, a second
+
     started = time.monotonic()
     live = {name: t.detach().float().clone().to(lm.device).requires_grad_() for name, t in state.items()}
     optimizer = torch.optim.AdamW(live.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)

@@ -1,30 +1,18 @@
-"""report: a study as one page; export: its tables; backup: a copy to browse; judge: language models beside people;
-pregenerate: write a study's texts beforehand; simulate: what the statistics are worth, without people."""
+"""check: what a study asks of its raters, and what it lacks; pregenerate: write its texts beforehand; report: a study
+as one page; export: its tables; backup: a copy to browse; judge: language models beside people; simulate: what the
+statistics are worth, without people."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
-from collectors.item import CollectError
-from engine.backbone import Backbone, BackboneError
-from engine.claude import ApiTrouble, Claude, NotPermitted
-from engine.plan import Quantize
-from engine.state import StateError
-from engine.weights import WeightsError
-from studies.database import FILE, StoreError
-from studies.detect import detectors, texts_by_arm
-from studies.export import backup, export
-from studies.judge import ClaudeJudge, LocalJudge
-from studies.judging import judge
-from studies.pregenerate import fill, people_of
-from studies.records import records
-from studies.report import report
-from studies.session import CannotStart
-from studies.store import Refused, Store
-from studies.studyfile import StudyError, read
+if TYPE_CHECKING:
+    from studies.store import Store
+
+# What needs torch is imported late, where it is used: --help answers at once.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +28,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in options.command(options):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-    except (Refused, StoreError, CannotStart) as error:
+    except _trouble() as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _trouble() -> tuple[type[Exception], ...]:
+    """What a command may raise whose message is for people."""
+    from collectors.item import CollectError
+    from engine.backbone import BackboneError
+    from engine.encoder import EncoderError
+    from engine.state import StateError
+    from engine.weights import WeightsError
+    from studies.database import StoreError
+    from studies.store import Refused
+    from studies.studyfile import StudyError
+
+    return Refused, StudyError, StoreError, CollectError, WeightsError, BackboneError, StateError, EncoderError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--study", metavar="ID", help="which study (default: what was judged outside of studies)")
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="report|export|backup|judge|pregenerate|simulate")
+    commands = parser.add_subparsers(required=True, metavar="check|pregenerate|report|export|backup|judge|simulate")
+    asked = commands.add_parser("check", help="what a rater would meet, and what is missing; starts nothing")
+    asked.add_argument("--study", type=Path, required=True, metavar="FILE", help="the study file")
+    asked.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder of the study to be: is its pool full?")
+    asked.set_defaults(command=_check)
     page = commands.add_parser("report", parents=[shared, one], help="one HTML page for a referee")
     page.add_argument("--out", type=Path, required=True, metavar="report.html")
     page.add_argument(
@@ -71,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     pool = commands.add_parser("pregenerate", help="write the texts of a study beforehand; broken off, it goes on")
     pool.add_argument("--study", type=Path, required=True, metavar="FILE", help="the study file")
     pool.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="the folder of the study to be")
-    pool.add_argument("--quantize", choices=get_args(Quantize), default="auto", help="as in app.py")
+    pool.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto", help="as in app.py")
     pool.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     pool.set_defaults(command=_pregenerate)
     judges = commands.add_parser("judge", parents=[shared, one], help="let language models judge the same pairs")
@@ -84,19 +90,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _store(folder: Path) -> Store:
+def _store(folder: Path) -> "Store":
+    from studies.database import FILE
+    from studies.store import Refused, Store
+
     if not (folder / FILE).is_file():  # opening one would make it
         raise Refused(f"{folder} holds no {FILE}: name the folder that the app was started with after --data-dir")
     return Store(folder)
 
 
+def _check(options: argparse.Namespace) -> Iterator[str]:
+    from studies.checking import checked
+    from studies.studyfile import read
+
+    yield from checked(read(options.study), options.data_dir)
+
+
 def _report(options: argparse.Namespace) -> Iterator[str]:
-    there = records(_store(options.data_dir), options.study)
+    from engine.backbone import Backbone
+    from studies.detect import detectors, texts_by_arm
+    from studies.records import pick, records
+    from studies.report import report
+    from studies.store import Refused
+
+    store = _store(options.data_dir)
+    study = pick(store, options.study)
+    there = replace(records(store, study), assumed=study != options.study)
     if options.detectors is not None:
-        try:
-            lm = Backbone.load(options.detectors or None)
-        except (WeightsError, BackboneError) as error:
-            raise CannotStart(str(error)) from error
+        lm = Backbone.load(options.detectors or None)
         there = replace(there, detectors=tuple(detectors(lm, texts_by_arm(there.ballots, there.marks))))
     page = report(there, seed=options.seed)
     out: Path = options.out
@@ -109,45 +130,57 @@ def _report(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _export(options: argparse.Namespace) -> Iterator[str]:
+    from studies.export import export
+    from studies.records import pick
+
     store = _store(options.data_dir)
-    yield from map(str, export(store, options.out, options.study, ids=options.ids, parquet=options.parquet))
+    yield from map(
+        str, export(store, options.out, pick(store, options.study), ids=options.ids, parquet=options.parquet)
+    )
 
 
 def _backup(options: argparse.Namespace) -> Iterator[str]:
+    from studies.export import backup
+
     yield str(backup(_store(options.data_dir), options.out))
 
 
 def _judge(options: argparse.Namespace) -> Iterator[str]:
+    from engine.backbone import Backbone
+    from engine.claude import ApiTrouble, Claude, NotPermitted
+    from studies.judge import ClaudeJudge, LocalJudge
+    from studies.judging import judge
+    from studies.records import records
+    from studies.store import Refused
+
     store = _store(options.data_dir)
     there = records(store, options.study)
     if not there.ballots:
         raise Refused("no pair was judged by people: there is nothing to stand beside")
     if not options.claude:
-        try:
-            local = LocalJudge(Backbone.load(options.model))
-        except (WeightsError, BackboneError) as error:
-            raise CannotStart(str(error)) from error
+        local = LocalJudge(Backbone.load(options.model))
         # a small model's lean to one place is larger than what it finds funny: it is taken off
         yield from judge(store, there, local, personal=options.personal, centred=True)
         return
     claude = Claude.from_environment(options.claude)
     if not claude:
-        raise CannotStart("no ANTHROPIC_API_KEY is set: set it, or leave --claude out")
+        raise Refused("no ANTHROPIC_API_KEY is set: set it, or leave --claude out")
     if not options.send:
         raise Refused("the pairs would go to the Anthropic API, with --personal the raters' likes as well: say --send")
     try:
         yield from judge(store, there, ClaudeJudge(claude, lambda: True), personal=options.personal)
     except (ApiTrouble, NotPermitted) as error:
-        raise CannotStart(f"{error}; what was judged is kept, and the same command goes on") from error
+        raise Refused(f"{error}; what was judged is kept, and the same command goes on") from error
 
 
 def _pregenerate(options: argparse.Namespace) -> Iterator[str]:
-    try:
-        study = read(options.study)
-        store = Store(options.data_dir)
-        yield from fill(store, study, people_of(store, study), options.quantize, base=options.base == "auto")
-    except (StudyError, CollectError, WeightsError, BackboneError, StateError) as error:
-        raise CannotStart(str(error)) from error
+    from studies.pregenerate import fill, people_of
+    from studies.store import Store
+    from studies.studyfile import read
+
+    study = read(options.study)
+    store = Store(options.data_dir)
+    yield from fill(store, study, people_of(store, study), options.quantize, base=options.base == "auto")
 
 
 if __name__ == "__main__":

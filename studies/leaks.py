@@ -18,8 +18,25 @@ TELLTALES = re.compile(
     r"|\bmakes (you|me) laugh\b|\bthis person\b",
     re.IGNORECASE,
 )
-REFUSALS = re.compile(
-    r"\b(i'?m sorry|i can(no|')t (help|assist|provide|fulfill)|as an? (ai|language model))\b", re.IGNORECASE
+# A text declines where it begins so and says what it will not do: jokes hold, or begin with, "I'm sorry, but you".
+_SORRY = r"(?:(?:i'?m|i am)(?: \w+)? sorry|sorry|unfortunately|(?:my )?apologies|i apologi[sz]e)\b[^.!?\n]{0,40}?"
+_CANNOT = r"\bi(?: can ?not| can't| could ?n't| won't| will not| must decline to|(?:'m| am) (?:not able|unable) to) "
+_VERB = r"(?:help|provide|write|create|generate|tell|make|produce|share|offer|answer|complete|support|discuss|do)\b"
+_ASKED = r"\b(?:jokes?|humou?r|requests?|questions?|posts?|content|material|information)\b"
+DECLINES = re.compile(
+    rf"[\W_]*(?:(?:{_SORRY})?{_CANNOT}(?:assist|fulfil+|comply|engage in|{_VERB}[^.!?\n]{{0,40}}?{_ASKED})\b"
+    rf"|{_SORRY}{_CANNOT}{_VERB} (?:with )?(?:you|that|this|it|there)\b"
+    rf"|{_SORRY}\bi (?:don't|do not) (?:understand|have (?:the ability|access|personal))\b"
+    rf"|(?:i'?m|i am)(?: \w+)? sorry,?(?: but)? (?:that|this|it)(?:'s| is| would)\b"
+    rf"|{_CANNOT}help with that\b|i (?:don't|do not) feel comfortable\b)",
+    re.IGNORECASE,
+)
+# Of itself as a model a text may speak anywhere.
+AS_MODEL = re.compile(
+    r"\bas an? (?:ai|artificial intelligence) (?:language |chat )?(?:model|assistant|system|program)\b"
+    r"|\bas an? (?:large )?language model\b|\bas an ai,? i\b|\b(?:i'm|i am) (?:just|only) an ai\b"
+    r"|\b(?:i'm|i am) (?:just |only )?an? (?:(?:large |ai )?language model|ai model|ai assistant)\b",
+    re.IGNORECASE,
 )
 
 
@@ -35,7 +52,7 @@ def void_reason(left: str, right: str | None, ask: Ask, profile: Profile) -> str
         text = text.replace("\u2019", "'")
         if len(words(text)) < MIN_WORDS:
             return "empty"
-        if REFUSALS.search(text):
+        if DECLINES.match(text) or AS_MODEL.search(text):
             return "refusal"
         if TELLTALES.search(text):
             return "telltale"
@@ -45,8 +62,10 @@ def void_reason(left: str, right: str | None, ask: Ask, profile: Profile) -> str
             return "quotes the instruction"
     if right is None:
         return None
-    a, b = set(words(left)), set(words(right))
-    if len(a & b) / len(a | b) > 0.8:
+    first, second = words(left), words(right)
+    a, b = set(first), set(second)
+    shorter = min(len(first), len(second))
+    if len(a & b) / len(a | b) > 0.8 or first[:shorter] == second[:shorter]:  # one begins the other
         return "near-duplicates"
     if max(len(left), len(right)) > MAX_LENGTH_RATIO * min(len(left), len(right)):
         return "length ratio"

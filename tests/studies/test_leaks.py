@@ -28,13 +28,28 @@ BROKEN = {
     ],
     "refusal": [
         "I'm sorry, but I can't write jokes about dentists.",
+        "I'm sorry, but I can't assist with that.",
+        "I\u2019m really sorry, but I can\u2019t do that for you.",
+        '"I am sorry, but I cannot provide a joke that makes fun of people."',
+        "**I'm sorry**, but I'm not able to tell jokes about that subject.",
+        "I'm sorry, but it is not appropriate to joke about this.",
+        "I'm sorry, but I don't understand what you mean by that.",
+        "Im sorry, that is beyond what I do here.",
+        "Sorry, I can't help with that.",
+        "I apologize, but I cannot fulfill this request.",
+        "I apologise for any confusion, but I do not have personal opinions.",
+        "Unfortunately, I cannot create jokes that may be offensive.",
         "I cannot help with that request, please ask for something else.",
         "I can't assist with that one today.",
-        "Im sorry, that is beyond what I do here.",
+        "I am unable to create content of such a kind.",
+        "I won't write a joke about that.",
+        "I do not feel comfortable joking about this.",
         "As an AI language model I have no teeth to speak of.",
         "As a language model, I never floss anything.",
-        "I\u2019m sorry, but that is not something for me.",
-        "That is a topic which I can\u2019t help with today.",
+        "Sure! As an AI model, here is what I would say of teeth.",
+        "The drill stops. As an AI, I have never felt one.",
+        "Teeth are for people, and I'm just an AI.",
+        "I'm an AI assistant and have no dentist of my own.",
     ],
     "telltale": [
         "Since you like cats, here is one about a sofa.",
@@ -76,6 +91,19 @@ PASSES = [
     "The dentist told me to know my teeth. I said we had met.",
     "Someone who never flosses has no right to be surprised.",
     "The profile of the moon looked like a molar tonight.",
+    "My dentist said: 'I'm sorry, but you have the teeth of a much older horse.'",
+    "I'm sorry, but you will have to floss like everybody else.",
+    '"I\'m sorry," said the drill, and it was the only one in the room who was.',
+    "I'm sorry I'm late, the dentist kept half of my face until noon.",
+    "I'm sorry, I can't hear you over the sound of my own molars.",
+    "Sorry, I don't have change, said the tooth fairy.",
+    "Sure, I'm sorry, but I can't write with a bib on, said the patient.",
+    "I can't help but smile at my dentist, now that he owns the smile.",
+    "I can't tell if the dentist likes me or my insurance.",
+    "I can't make this up: the dentist had a toothache.",
+    "I don't always tell dad jokes, but when I do, the dentist laughs.",
+    "That is a topic which I can't help with today, said the dentist, and drilled.",
+    "She dressed as an AI and asked every guest for a tooth.",
     "La dentista mi ha chiesto di rilassarmi, ma il conto no.",
 ]
 
@@ -121,6 +149,14 @@ def test_what_both_sides_share_is_no_quotation_but_a_repeated_text_is_no_choice(
     assert void_reason(FINE, FINE.upper().replace(".", " !"), ASK, PROFILE) == "near-duplicates"
     words = FINE.split()
     assert void_reason(FINE, " ".join(reversed(words)), ASK, PROFILE) == "near-duplicates"
+
+
+def test_a_text_that_begins_the_other_is_no_choice() -> None:
+    longer = f"{FINE} He did not, and sent it twice, with interest and a toothbrush."
+    for end in (longer, FINE.upper().rstrip(".") + "! And so it went for all of us, year after year, until the crown."):
+        assert void_reason(FINE, end, ASK, PROFILE) == "near-duplicates"
+        assert void_reason(end, FINE, ASK, PROFILE) == "near-duplicates"
+    assert void_reason(FINE, "Well: " + longer, ASK, PROFILE) is None  # it holds the other, and begins otherwise
 
 
 @pytest.mark.parametrize(("shared", "code"), [(8, None), (9, "near-duplicates")])
