@@ -5,7 +5,7 @@ that they said. A judge's figures mean something beside two others only: the cha
 people agree with themselves (`repeatability`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,14 +151,34 @@ def between_people(ballots_by_item: Mapping[str, Sequence[Ballot]], *, seed: int
             codes = _codes(list(once.values()))
             mirrored = [_sides(ballot) != _sides(ballots[0]) for ballot in once.values()]
             rows += zip([item] * len(once), once, np.where(mirrored, MIRRORED[codes], codes).tolist(), strict=True)
+    return _alpha_of(rows, seed)
+
+
+def between_marks(marks: Sequence[Mark], scale: Sequence[str], *, seed: int = 0) -> Interval | None:
+    """Krippendorff's alpha (ordinal) of people who judged the same single texts on a `scale`, its choices from worst
+    to best. Other choices are left out; else as `between_people`."""
+    items: dict[str, dict[str, int]] = {}
+    for mark in marks:
+        if mark.choice in scale:
+            items.setdefault(mark.text, {}).setdefault(mark.rater, scale.index(mark.choice))
+    rows = [(item, rater, code) for item, said in items.items() if len(said) > 1 for rater, code in said.items()]
+    return _alpha_of(rows, seed, ordinal=True)
+
+
+def _alpha_of(rows: Sequence[tuple[str, str, int]], seed: int, *, ordinal: bool = False) -> Interval | None:
+    """Of (item, rater, code), each rater once an item and each item by two or more; None where there is one code."""
     table = pd.DataFrame(rows, columns=["item", "rater", "code"])
     if table["code"].nunique() < 2:
         return None
-    found = evalica.alpha(table.pivot(index="rater", columns="item", values="code").astype(float))
+    ratings = table.pivot(index="rater", columns="item", values="code").astype(float)
+    found = evalica.alpha(ratings, distance="ordinal" if ordinal else "nominal")
     unit = units(numbers(list(table["rater"])))
     items, codes = numbers(list(table["item"])), table["code"].to_numpy(np.intp)
-    drawn = np.array([_alpha(items, codes, often[unit]) for often in draws(unit, seed)])
-    return interval(found.alpha, drawn, int(unit.max()) + 1, len(rows), chance=1 - found.expected / len(rows))
+    apart = _ordinal if ordinal else _nominal
+    drawn = np.array([_alpha(items, codes, often[unit], apart) for often in draws(unit, seed)])
+    most = float(apart(np.bincount(codes).astype(float)).max())  # no two votes are farther apart
+    chance = 1 - found.expected / len(rows) / most
+    return interval(found.alpha, drawn, int(unit.max()) + 1, len(rows), chance=chance)
 
 
 def auc(above: Floats, below: Floats, weights: tuple[Floats, Floats] | None = None) -> float:
@@ -251,13 +271,25 @@ def _auc(ballots: Sequence[Ballot], people: Codes, scores: Mapping[str, float], 
     return interval(auc(chosen, -chosen), drawn, int(unit.max()) + 1, len(at))
 
 
-def _alpha(items: Codes, codes: Codes, weights: Floats) -> float:
+def _nominal(count: Floats) -> Floats:
+    """How far apart each two of C codes are (C, C): all alike."""
+    return 1 - np.eye(len(count))
+
+
+def _ordinal(count: Floats) -> Floats:
+    """How far apart each two of C ordered codes are (C, C), squared: as many votes as lie between them, with half of
+    those on either (Krippendorff, Content Analysis, 2018, section 12.3.4)."""
+    middle = np.cumsum(count) - count / 2
+    return np.asarray((middle[:, None] - middle) ** 2)
+
+
+def _alpha(items: Codes, codes: Codes, weights: Floats, apart: Callable[[Floats], Floats] = _nominal) -> float:
     """Krippendorff's alpha of votes that count `weights` times, a vote never being paired with its own copies.
 
     With weights of 1 it is the textbook's (Content Analysis, 2018, chapter 12): a pair of votes on an item of m votes
-    counts 1 / (m - 1), and chance is that of any two votes.
+    counts 1 / (m - 1), and chance is that of any two votes. `apart` says how far any two codes are from each other.
     """
-    shape = items.max() + 1, len(MIRRORED)
+    shape = items.max() + 1, codes.max() + 1
     place = items * shape[1] + codes
     votes, own = (np.bincount(place, w, shape[0] * shape[1]).reshape(shape) for w in (weights, weights**2))  # (U, C)
     size = votes.sum(1)
@@ -267,6 +299,8 @@ def _alpha(items: Codes, codes: Codes, weights: Floats) -> float:
     any_two = size.sum() ** 2 - own.sum()
     if any_two == 0:
         return float("nan")
-    seen = 1 - float(((votes**2 - own).sum(1) * size / pairs).sum() / size.sum())
-    chance = 1 - float((votes.sum(0) ** 2 - own.sum(0)).sum() / any_two)
+    count = votes.sum(0)
+    distance = apart(count)  # of two votes that say the same it is 0, so that no vote meets its own copy
+    seen = float((((votes @ distance) * votes).sum(1) * size / pairs).sum() / size.sum())
+    chance = float(count @ distance @ count / any_two)
     return 1 - seen / chance if chance > 0 else float("nan")

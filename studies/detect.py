@@ -72,7 +72,8 @@ class Recognisability:
 
 
 def detection(ballots: Sequence[Ballot], marks: Sequence[Mark], *, seed: int = 0) -> list[Detection]:
-    """The "sounds AI" marks of each arm as a detection task, by arm; what was skipped counts nowhere.
+    """The "sounds AI" marks of each arm as a detection task, by arm: of pairs and cards of the feed, that are not
+    skipped. Of other single texts it is not asked.
 
     d' and c are those of each rater, averaged (Macmillan and Creelman, Detection Theory, 2005, chapter 1), with half a
     vote added to each kind of answer so that none is infinite (log-linear rule: Hautus, Behav. Res. Methods 27, 1995).
@@ -227,7 +228,7 @@ def _shown(ballots: Sequence[Ballot], marks: Sequence[Mark]) -> list[Shown]:
     return [
         *((ballot.rater, ballot.left, "left" in ballot.sounds_ai) for ballot in played),
         *((ballot.rater, ballot.right, "right" in ballot.sounds_ai) for ballot in played),
-        *((mark.rater, mark.arm, mark.sounds_ai) for mark in marks if mark.choice != "skip"),
+        *((mark.rater, mark.arm, mark.sounds_ai) for mark in marks if mark.of_feed),
     ]
 
 

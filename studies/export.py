@@ -124,7 +124,9 @@ def _side(side: str) -> tuple[Column, ...]:
             lambda row, cast: len(json.loads(row[evidence])) if row[evidence] else None,
             "number",
         ),
-        _same(f"{side}_sounds_ai", f"the rater marked it as sounding like AI, {of}", "number", values=YES),
+        _same(
+            f"{side}_sounds_ai", f"marked as sounding like AI, {of}; of kind mark nobody is asked", "number", values=YES
+        ),
         _same(f"{side}_offensive", f"the rater marked it as offensive, {of}", "number", values=YES),
         _id(f"{side}_item", f"{side}_item_id", f"the post's id, {of}"),
         _id(evidence, evidence, f"the ids of those likes, {of}, a JSON list"),
@@ -190,8 +192,12 @@ PARTICIPANTS = (
 ANSWERS = (
     _RATER,
     _RATER_ID,
-    _same("question", "the question's id in the study file"),
-    Column("value", "the answer; without ids, handles and addresses in it are masked", lambda r, c: c.told(r["value"])),
+    _same("question", "survey: and the question's id in the study file; without that, what the page keeps by itself"),
+    Column(
+        "value",
+        "the answer; without ids, handles and addresses in it are masked; of consent, agreed: its words are a setting",
+        lambda row, cast: "agreed" if row["question"] == "consent" else cast.told(row["value"]),
+    ),
     _same("at", "when it was given", unit=TIME),
 )
 
@@ -230,7 +236,7 @@ FILES: Mapping[str, tuple[Column, ...]] = {
 ABOUT = {
     "trials": "One row is one trial that was written to be judged, shown or not; cards of the feed are not among them.",
     "participants": "One row is one person who came to the study.",
-    "answers": "One row is one answer to the survey or to a consent question.",
+    "answers": "One row is one answer to the survey, or one step that a participant went past, such as consent.",
     "events": "One row is one thing that happened while the study ran.",
     "preferences": (
         "One line is one counted vote of a main pair that chose a side, in the preference format of TRL. It is for "

@@ -1,9 +1,11 @@
 """Tables and plots of a report: plain HTML and SVG, everything from outside escaped here."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import accumulate
 
 NONE = "\u2013"
 Cell = str | int
@@ -34,11 +36,13 @@ def fold(table: str) -> str:
 
 
 FEW_CURVES = 6
-WIDTH, LABELS, ROW, EDGE, LEFT = 760, 250, 26, 24, 60  # of plots, in units of their own
+WIDTH, LABELS, ROW, EDGE, LEFT = 760, 270, 26, 24, 60  # of plots, in units of their own
+LETTERS, LINE = 34, 15  # that a line of a label holds, and its height
 
 
 def forest(caption: str, bars: Sequence[Bar], mark: float | None, span: tuple[float, float] | None = None) -> str:
-    """Values with their intervals, one line for each label; `mark` is where a dashed line stands."""
+    """Values with their intervals, a row for each label; `mark` is where a dashed line stands. A value that is either
+    of its bounds has no interval. Values in the `span` 0 to 1 are shares."""
     shown = [bar for bar in bars if all(map(math.isfinite, bar[1:]))]
     if not shown:
         return ""
@@ -49,17 +53,19 @@ def forest(caption: str, bars: Sequence[Bar], mark: float | None, span: tuple[fl
     def x(value: float) -> float:
         return round(LABELS + (value - low) / (high - low) * (WIDTH - LABELS - EDGE), 1)
 
-    lines = list(dict.fromkeys(label for label, *_ in shown))
-    floor = ROW * len(lines) + 6
-    show = whole if span == (0.0, 1.0) else _plain
+    labels = {label: textwrap.wrap(label, LETTERS) or [""] for label, *_ in shown}
+    *tops, floor = accumulate((max(ROW, LINE * len(lines) + 9) for lines in labels.values()), initial=0)
+    middle = {label: (top + below) / 2 for label, top, below in zip(labels, tops, [*tops[1:], floor], strict=True)}
+    floor += 6
+    show = whole if span == (0.0, 1.0) else "{:g}".format if span else _plain
     parts = _grid([(x(tick), show(tick)) for tick in ticks], floor)
     if mark is not None:
         parts += f'<line class="mark" x1="{x(mark)}" x2="{x(mark)}" y1="0" y2="{floor}"/>'
-    for row, label in enumerate(lines):
-        parts += _label(label, ROW * row + 20)
+    for label, lines in labels.items():
+        parts += _label(lines, middle[label])
     drawn: Counter[str] = Counter()
     for label, value, left, right in shown:
-        y = ROW * lines.index(label) + 16
+        y = middle[label]
         if left < right:
             parts += f'<line class="bar" x1="{x(left)}" x2="{x(right)}" y1="{y}" y2="{y}"/>'
         y += (0, -4, 4, -8, 8)[drawn[label] % 5]  # of many on one line, equal ones do not hide each other
@@ -122,12 +128,13 @@ def _grid(ticks: Iterable[tuple[float, str]], floor: float) -> str:
     )
 
 
-def _label(name: str, y: float) -> str:
-    return f'<text class="name" x="{LABELS - 12}" y="{y}" text-anchor="end">{escape(_short(name))}</text>'
-
-
-def _short(name: str, most: int = 38) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _label(lines: Sequence[str], middle: float) -> str:
+    """A label of one or more lines, whole: what was cut could not be told from another."""
+    first = middle + 4.5 - LINE * (len(lines) - 1) / 2
+    return "".join(
+        f'<text class="name" x="{LABELS - 12}" y="{first + LINE * n:g}" text-anchor="end">{escape(line)}</text>'
+        for n, line in enumerate(lines)
+    )
 
 
 def _plain(value: float) -> str:

@@ -28,8 +28,10 @@ RESAMPLES = 400
 PRIOR_TIES = 0.2  # imagined ties of every pair of arms: an arm that never lost keeps a finite strength
 ONE_MORE = 0.5  # weight of the vote that might have come as well, in every resample
 LEVEL = 0.95
+MIN_VOTES = 10  # under which no interval is shown: resamples of a few verdicts repeat them, and look far too sure
 LIKES = {"like", "funny", "4", "5"}
 DISLIKES = {"dislike", "not_funny", "1", "2"}
+FIVE = ("1", "2", "3", "4", "5")
 SCORES = {"left": 1.0, "right": 0.0, "both": 0.5, "neither": 0.5}
 WINNERS = {"left": Winner.X, "right": Winner.Y, "both": Winner.Draw, "neither": Winner.Draw}
 
@@ -63,6 +65,11 @@ class Mark:
     trial: str = ""
     text: str = ""
     repeats: str = ""
+
+    @property
+    def of_feed(self) -> bool:
+        """Whether it is of a card of the feed, and not a mark. Only of cards is it asked whether they sound like AI."""
+        return self.choice in ("like", "dislike")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +155,23 @@ def rates(ballots: Sequence[Ballot], *, seed: int = 0) -> list[Rate]:
 
 
 def mark_rates(marks: Sequence[Mark], *, seed: int = 0) -> list[Rate]:
-    """Like, dislike and "sounds AI" rate of every arm's texts that were judged alone, by arm; a 3 is neither."""
+    """Like, dislike and "sounds AI" rate of every arm's texts that were judged alone, by arm; a 3 is neither.
+
+    Of marks nobody was asked whether a text sounds like AI: that rate is of cards, and left out without any.
+    """
     judged = [mark for mark in marks if mark.choice != "skip"]
     rows = []
     for arm in sorted({mark.arm for mark in judged}):
         mine = [mark for mark in judged if mark.arm == arm]
-        rater = numbers([mark.rater for mark in mine])
-        said: dict[RateKind, list[bool]] = {
-            "like": [mark.choice in LIKES for mark in mine],
-            "dislike": [mark.choice in DISLIKES for mark in mine],
-            "sounds_ai": [mark.sounds_ai for mark in mine],
+        said: dict[RateKind, list[tuple[str, bool]]] = {
+            "like": [(mark.rater, mark.choice in LIKES) for mark in mine],
+            "dislike": [(mark.rater, mark.choice in DISLIKES) for mark in mine],
+            "sounds_ai": [(mark.rater, mark.sounds_ai) for mark in mine if mark.of_feed],
         }
-        for kind, hits in said.items():
-            rows.append(Rate(arm, kind, *share(np.array(hits, float), rater, seed), len(mine)))
+        for kind, of in said.items():
+            if of:
+                hits = np.array([hit for _, hit in of], float)
+                rows.append(Rate(arm, kind, *share(hits, numbers([rater for rater, _ in of]), seed), len(of)))
     return rows
 
 

@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
+from engine.methods.base import Ask
 from studies.database import FILE, Row, StoreError
 from studies.detect import Detector
 from studies.ratings import LIKES, Ballot, Mark
 from studies.register import Register
 from studies.schedule import SALAD
 from studies.store import FLAGS, Refused, Store
+from studies.studyfile import public
 
-WITHHELD = ("codes", "url")  # settings that hold what a rater gets at the end
-PATHS = ("people", "posts")  # settings that tell where files lie on somebody's machine
+CHANGED = "settings changed"  # the event that keeps what a study's settings were before
 COUNTED = ("main", "repeat", "same", "salad")  # what trials are for whose votes are looked at; practice is not
 # Of a copy that somebody browses: what the tables say, with names. Raters are numbered as in reports and exports.
 READABLE = """
@@ -72,6 +73,50 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a rater answered; the question is as it is kept: of the survey, or one of those that a page asks itself."""
+
+    rater: str
+    question: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A text of a trial: its arm, what wrote it (fingerprint and learned state, "" where neither is known) and what
+    that took, in tokens and in seconds of its batch. A post by a person took none."""
+
+    id: str
+    arm: str
+    tokens: int
+    seconds: float
+    engine: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A trial that was written to be judged, shown or not. `void` is why it does not count, `choice` its vote, `viewed`
+    for how many milliseconds its texts were in view before that; "" and None where there is none."""
+
+    rater: str
+    kind: str
+    purpose: str
+    ask: Ask
+    sides: tuple[Side, ...]
+    void: str
+    choice: str
+    viewed: int | None
+    shown: bool
+    undone: bool
+
+    @property
+    def counted(self) -> bool:
+        """Whether its vote stands."""
+        return bool(self.choice) and not self.undone and not self.void
+
+
+@dataclass(frozen=True, slots=True)
 class Rater:
     """A person who judged or may judge. Times are ISO 8601 in UTC, "" for never; `left` is when their slot became
     free, `completion` how they ended, "" while they have not; `votes` are those that count."""
@@ -95,11 +140,8 @@ class About:
 
     @property
     def public(self) -> dict[str, Any]:
-        """The settings that anybody may read: without what they could be paid by, and files without their folders."""
-        told = {
-            key: "set, withheld here" if key in WITHHELD and value else value for key, value in self.settings.items()
-        }
-        return told | {key: PurePath(str(told[key])).name for key in PATHS if told.get(key)}
+        """The settings that anybody may read."""
+        return public(self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +149,8 @@ class Records:
     """All of a study, or of play where `study` is None; votes in the order they were given, raters as they came.
 
     `ballots` and `marks` are the counted votes on main trials, `repeats` and `mark_repeats` those on trials that show
-    an earlier one again. `voids` counts by reason over all `trials` that were written, `undone` the votes that were
-    withdrawn; `topics` says by trial what the texts of the counted votes were asked to be about, `others` names the
-    studies that the folder holds besides. Practice is in none of them.
+    an earlier one again. `written` are all trials; `topics` says by trial what the texts of the counted votes were
+    asked to be about, `others` names the studies that the folder holds besides. Practice is in none of them.
     """
 
     study: About | None
@@ -118,16 +159,50 @@ class Records:
     marks: tuple[Mark, ...]
     mark_repeats: tuple[Mark, ...]
     catches: tuple[Catch, ...]
-    voids: Mapping[str, int]
-    trials: int
-    undone: int
+    written: tuple[Written, ...]
     topics: Mapping[str, str]
     events: tuple[Event, ...]
     raters: tuple[Rater, ...]
     others: tuple[str, ...]
+    answers: tuple[Answer, ...] = ()
     # by judge and trial: choice and score
     judges: Mapping[str, Mapping[str, tuple[str, float]]] = field(default_factory=dict)
     detectors: tuple[Detector, ...] = ()  # what automatic ones find, where they were asked
+    assumed: bool = False  # nobody named this study: it is the only one of the folder
+
+    @property
+    def played(self) -> tuple[Ballot, ...]:
+        """Counted votes on main pairs that were not skipped."""
+        return tuple(ballot for ballot in self.ballots if ballot.choice != "skip")
+
+    @property
+    def trials(self) -> int:
+        """How many were written."""
+        return len(self.written)
+
+    @property
+    def voids(self) -> dict[str, int]:
+        """How many of them do not count, by reason, the most frequent first."""
+        return dict(Counter(trial.void for trial in self.written if trial.void).most_common())
+
+    @property
+    def undone(self) -> int:
+        """How many votes were withdrawn."""
+        return sum(trial.undone for trial in self.written)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of trials, pair, card or mark, that the design has or that were written; play is of pairs."""
+        design = self.study.settings.get("design", {}) if self.study else {}
+        return frozenset(design.get("kinds", ("pair",))) | {trial.kind for trial in self.written}
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that are compared: those of the design in their order, then others with counted votes."""
+        design = self.study.settings.get("design", {}) if self.study else {}
+        voted = {arm for ballot in self.ballots for arm in (ballot.left, ballot.right)}
+        voted |= {mark.arm for mark in self.marks}
+        return tuple(dict.fromkeys([*map(str, design.get("arms", ())), *sorted(voted)]))
 
     @property
     def event_counts(self) -> dict[str, int]:
@@ -149,9 +224,7 @@ def records(store: Store, study: str | None) -> Records:
         marks=tuple(_mark(row) for row in counted if counts(row, "main") and row["kind"] != "pair"),
         mark_repeats=tuple(_mark(row) for row in counted if counts(row, "repeat") and row["kind"] != "pair"),
         catches=tuple(_catch(row) for row in counted if counts(row, "same", "salad")),
-        voids=dict(Counter(row["void_reason"] for row in rows if row["void_reason"]).most_common()),
-        trials=len(rows),
-        undone=sum(bool(row["undone_at"]) for row in rows),
+        written=tuple(_written(row) for row in rows),
         topics={row["id"]: json.loads(row["ask"])["payload"] for row in counted},
         events=tuple(Event(row["kind"], row["rater"] or "", row["told"], row["at"]) for row in events(store, study)),
         raters=tuple(
@@ -166,8 +239,21 @@ def records(store: Store, study: str | None) -> Records:
             for p in participants(store, study)
         ),
         others=tuple(other for other in studies(store) if other != study),
+        answers=tuple(Answer(row["rater"], row["question"], row["value"]) for row in answers(store, study)),
         judges={name: held.verdicts(name) for name in held.judges()},
     )
+
+
+def pick(store: Store, study: str | None) -> str | None:
+    """The study that is meant: the one that is named; else None for play, but the only study of a folder in which
+    nobody played. Raises Refused where there are several."""
+    here = studies(store)
+    voted = "select 1 from trial t join vote v on v.trial_id = t.id where t.study is null and t.role = 'judge' limit 1"
+    if study or not here or store.db.rows(voted):
+        return study
+    if len(here) > 1:
+        raise Refused(f"nobody played in this folder, and it holds several studies: name one, {', '.join(here)}")
+    return here[0]
 
 
 def counts(row: Row, *purposes: str) -> bool:
@@ -195,7 +281,7 @@ def trials(store: Store, study: str | None) -> list[Row]:
     sides = ", ".join(
         f"{side[0]}.{name} as {side}_{name}"
         for side in ("left", "right")
-        for name in ("arm", "text", "item_id", "evidence", "tokens", "seconds", "finish", "state")
+        for name in ("id", "arm", "text", "item_id", "evidence", "tokens", "seconds", "finish", "state")
     )
     return store.db.rows(
         f"""select t.id, t.rater, t.session, t.kind, t.role, t.purpose, t.repeats, t.schedule, t.position, t.attempt,
@@ -234,8 +320,15 @@ def answers(store: Store, study: str | None) -> list[Row]:
 
 
 def events(store: Store, study: str | None) -> list[Row]:
-    """What happened: number, study, rater, kind, told, at; as it came."""
-    return Register(store).events(study) if study else []
+    """What happened: number, study, rater, kind, told, at; as it came. Former settings are told like present ones:
+    what anybody may read of them."""
+    rows = Register(store).events(study) if study else []
+    return [row | {"told": _readable(row["told"])} if row["kind"] == CHANGED else row for row in rows]
+
+
+def _readable(told: str) -> str:
+    said = json.loads(told)
+    return json.dumps(said | {"before": public(said.get("before", {}))}, ensure_ascii=False)
 
 
 def copy(store: Store, to: Path, titles: Mapping[str, str]) -> None:
@@ -304,6 +397,34 @@ def _mark(row: Row) -> Mark:
         row["id"],
         row["left_text"],
         row["repeats"] or "",
+    )
+
+
+def _written(row: Row) -> Written:
+    return Written(
+        row["rater"],
+        row["kind"],
+        row["purpose"],
+        Ask(**json.loads(row["ask"])),
+        tuple(_side(row, side) for side in ("left", "right") if row[f"{side}_id"]),
+        row["void_reason"] or "",
+        row["choice"] or "",
+        row["viewed_ms"],
+        bool(row["shown_at"]),
+        bool(row["undone_at"]),
+    )
+
+
+def _side(row: Row, side: str) -> Side:
+    tokens = row[f"{side}_tokens"]
+    engine = row[f"{side}_engine"] if tokens else ""  # of a post by a person the trial's engine wrote nothing
+    return Side(
+        row[f"{side}_id"],
+        row[f"{side}_arm"],
+        tokens,
+        row[f"{side}_seconds"],
+        engine,
+        row[f"{side}_state"] or "",
     )
 
 

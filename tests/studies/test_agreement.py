@@ -12,7 +12,17 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from studies import ratings
-from studies.agreement import Interval, _alpha, agree, agree_alone, auc, between_people, repeatability
+from studies.agreement import (
+    Interval,
+    _alpha,
+    _ordinal,
+    agree,
+    agree_alone,
+    auc,
+    between_marks,
+    between_people,
+    repeatability,
+)
 from studies.ratings import Ballot, Mark, standings, wilson
 
 SWAP: dict[str, Any] = {"left": "right", "right": "left"}
@@ -344,3 +354,35 @@ def test_single_texts_agree_where_what_was_liked_scores_higher() -> None:
     assert by_chance.value == pytest.approx(roc_auc_score(liked, scores))
     assert agree_alone([mark for mark in marks if mark.choice == "like"], high) is None
     assert agree_alone([], high) is None
+
+
+def test_alpha_of_marks_is_the_librarys_with_ordered_distances() -> None:
+    rng = np.random.default_rng(4)
+    marks = []
+    for item in range(60):
+        middle = rng.uniform(1, 5)
+        for r in rng.choice(9, 3, replace=False):
+            marks.append(Mark(f"r{r}", "a", str(int(np.clip(round(rng.normal(middle, 0.8)), 1, 5))), text=str(item)))
+    table = pd.DataFrame([(m.text, m.rater, float(m.choice)) for m in marks], columns=["item", "rater", "code"])
+    wide = table.pivot(index="rater", columns="item", values="code")
+    expected = evalica.alpha(wide, distance="ordinal").alpha
+    found = between_marks(marks, "12345")
+    assert value(found) == pytest.approx(expected)
+    assert expected > evalica.alpha(wide).alpha + 0.1, "a 4 beside a 5 is not a 1 beside a 5"
+    assert found is not None
+    assert found.n == 180
+    assert found.low < found.value - 0.05
+    items, codes = ratings.numbers([m.text for m in marks]), np.array([int(m.choice) - 1 for m in marks])
+    for often in (1, 3):
+        assert _alpha(items, codes, np.full(180, float(often)), _ordinal) == pytest.approx(expected)
+    others = [replace(mark, choice=choice) for mark, choice in zip(marks, ["skip", "like", "funny"] * 60, strict=True)]
+    assert between_marks([*marks, *others], "12345") == found, "other verdicts are left out"
+    assert between_marks(others, "12345") is None
+    assert between_marks([replace(mark, text=mark.rater + mark.text) for mark in marks], "12345") is None
+
+
+def test_two_choices_are_alike_far_apart_in_any_order() -> None:
+    people = [ballots("left", "right", "left", "left", rater="x"), ballots("left", "right", "right", "left", rater="y")]
+    items = {str(n): [said[n] for said in people] for n in range(4)}
+    marks = [Mark(b.rater, "a", "like" if b.choice == "left" else "dislike", text=b.trial) for p in people for b in p]
+    assert value(between_marks(marks, ("dislike", "like"))) == pytest.approx(value(between_people(items)))

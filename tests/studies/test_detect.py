@@ -21,7 +21,7 @@ from tests.studies.test_judge import on_an_adapter
 
 
 def said(rater: str, arm: str, hits: int, of: int) -> list[Mark]:
-    return [Mark(rater, arm, "funny", sounds_ai=n < hits) for n in range(of)]
+    return [Mark(rater, arm, "like", sounds_ai=n < hits) for n in range(of)]
 
 
 def by_arm(marks: list[Mark], ballots: list[Ballot] | None = None) -> dict[str, Detection]:
@@ -67,7 +67,8 @@ def test_both_sides_of_a_ballot_and_single_texts_count_and_skips_do_not() -> Non
         Ballot("r", "a", "b", "neither"),
         Ballot("r", "a", "b", "skip", frozenset({"left", "right"})),
     ]
-    marks = [Mark("r", "a", "funny", sounds_ai=True), Mark("r", "a", "skip", sounds_ai=True)]
+    marks = [Mark("r", "a", "like", sounds_ai=True), Mark("r", "a", "skip", sounds_ai=True)]
+    marks += [Mark("r", "a", choice) for choice in ("funny", "not_funny", "1", "5")]  # of which it is not asked
     found = by_arm(marks, ballots)
     assert list(found) == ["a", "b", HUMAN]
     assert {arm: (row.rate.value, row.rate.n) for arm, row in found.items()} == {

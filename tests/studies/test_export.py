@@ -20,7 +20,7 @@ from studies.__main__ import main
 from studies.export import EVENTS, FILES, TRIALS, Cast, backup, dictionary, export
 from studies.schedule import HUMAN
 from studies.store import CHOICES, Refused, Store, now
-from tests.studies.test_records import ARMS, RATERS, STUDY, judge, small_study, text
+from tests.studies.test_records import ARMS, RATERS, SETTINGS, STUDY, judge, note, small_study, text
 
 HIDDEN = ("p-aaaaaaaa", "p-bbbbbbbb", "PERSON-", "SUBMISSION-", "resume0x", "-session", "mallory", "t3_secret")
 HIDDEN += ("203.0.113.9", "2001:db8::7", "somebody@example.org", "u/spez_of_old", "reddit/")
@@ -102,6 +102,30 @@ def test_the_protocol_goes_with_it_and_no_code(store: Store, tmp_path: Path) -> 
     assert found_in(tmp_path / "out", ("CODE-FOR-PAY", "/home/somebody", "cc=")) == set()
     export(store, tmp_path / "play")
     assert not (tmp_path / "play" / "study.json").exists()
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_former_settings_tell_no_code_and_no_folder(store: Store, tmp_path: Path, ids: bool) -> None:
+    note(store, "settings changed", {"before": SETTINGS | {"minutes": 7}})
+    export(store, tmp_path / "out", STUDY, ids=ids)
+    told = [row["told"] for row in rows(tmp_path / "out" / "events.csv") if row["kind"] == "settings changed"]
+    assert json.loads(told[0])["before"]["minutes"] == 7
+    assert found_in(tmp_path / "out", ("CODE-FOR-PAY", "/home/somebody", "cc=")) == set()
+
+
+def test_consent_is_told_in_a_word(store: Store, tmp_path: Path) -> None:
+    for question, value in (("consent", "A long text that everybody read. " * 9), ("survey:consent", "of my dog")):
+        store.db.run(
+            "insert into answer values (:who, :question, :value, :at)",
+            who=RATERS[1],
+            question=question,
+            value=value,
+            at=now(),
+        )
+    export(store, tmp_path / "out", STUDY)
+    told = {row["question"]: row["value"] for row in rows(tmp_path / "out" / "answers.csv")}
+    assert told == {"age": "41, write to [withheld]", "consent": "agreed", "survey:consent": "of my dog"}
+    assert found_in(tmp_path / "out", ("A long text",)) == set()
 
 
 def test_csv_and_json_lines_say_the_same(store: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.methods.base import Ask
 from studies.ratings import Ballot
-from studies.records import Catch, records
+from studies.records import Catch, Side, pick, records
 from studies.schedule import HUMAN, SALAD
 from studies.store import Candidate, Refused, Store, Trial, new_id, now
 
@@ -246,3 +246,69 @@ def test_one_catch_is_told_of_whole(tmp_path: Path) -> None:
     ]
     last = found.catches[-1]
     assert last == Catch(last.trial, RATERS[2], "mark", "salad", "not_funny", True)
+
+
+def note(store: Store, kind: str, told: Any, study: str = STUDY) -> None:
+    store.db.run(
+        "insert into event (study, rater, kind, told, at) values (:study, null, :kind, :told, :at)",
+        study=study,
+        kind=kind,
+        told=json.dumps(told),
+        at=now(),
+    )
+
+
+def test_former_settings_are_told_without_codes_and_folders(tmp_path: Path) -> None:
+    store = small_study(tmp_path)
+    note(store, "settings changed", {"before": SETTINGS | {"minutes": 7}})
+    note(store, "settings changed", {"why": "nothing is known of before"})
+    *_, known, bare = records(store, STUDY).events
+    before = json.loads(known.told)["before"]
+    assert (before["minutes"], before["design"]["seed"]) == (7, 41)
+    assert (before["codes"], before["people"]) == ("set, withheld here", "people.jsonl")
+    assert "CODE-FOR-PAY" not in known.told
+    assert "/home/somebody" not in known.told
+    assert "cc=" not in known.told
+    assert json.loads(bare.told)["why"] == "nothing is known of before"
+
+
+def test_what_was_written_is_told_trial_by_trial(tmp_path: Path) -> None:
+    store = small_study(tmp_path)
+    learned = Candidate("made", ARMS[1], "Socks.", tokens=9, seconds=0.5, state="3fa9")
+    judge(store, RATERS[2], learned, HUMAN, position=20)
+    found = records(store, STUDY)
+    first, last = found.written[0], found.written[-1]
+    assert (first.rater, first.kind, first.purpose, first.choice, first.viewed) == (
+        RATERS[0],
+        "pair",
+        "main",
+        "right",
+        4200,
+    )
+    assert (first.ask.payload, first.counted, first.shown, first.void) == ("pigeons", True, True, "")
+    assert last.sides[0] == Side("made", ARMS[1], 9, 0.5, "e1", "3fa9")
+    assert (last.sides[1].arm, last.sides[1].engine, last.sides[1].tokens) == (HUMAN, "", 0)
+    assert (last.choice, last.viewed, last.counted, last.shown) == ("", None, False, False)
+    assert len(next(trial for trial in found.written if trial.kind == "mark").sides) == 1
+    assert [trial.void for trial in found.written if trial.void and trial.choice] == ["too fast"]
+    assert sum(trial.counted for trial in found.written) == sum(rater.votes for rater in found.raters)
+    assert found.kinds == {"pair", "mark"}
+    assert found.arms == ARMS
+    assert [(answer.rater, answer.question) for answer in found.answers] == [(RATERS[0], "age")]
+    assert len(found.played) == 5, "skips are not played"
+
+
+def test_the_only_study_of_a_folder_is_meant_where_nobody_played(tmp_path: Path) -> None:
+    assert pick(Store(tmp_path / "empty"), None) is None
+    store = small_study(tmp_path / "one")
+    assert pick(store, None) == pick(store, STUDY) == STUDY
+    assert pick(store, "another") == "another", "whether it is here is seen later"
+    open_study(store, "study-2")
+    with pytest.raises(Refused, match=r"several studies: name one, study-1, study-2"):
+        pick(store, None)
+    store.open_session("me-session", "me")
+    judge(store, "me", *ARMS[:2], study=None)
+    with pytest.raises(Refused, match="nobody played"):
+        pick(store, None)
+    judge(store, "me", *ARMS[:2], "left", study=None)
+    assert pick(store, None) is None
