@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from studies.benchmarks import scores
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
-PACKAGES = ("numpy", "scikit-learn", "scipy", "sentence-transformers", "torch", "transformers")
+PACKAGES = ("lenskit", "numpy", "pandas", "scikit-learn", "scipy", "sentence-transformers", "torch", "transformers")
 
 
 class CannotRun(ValueError):
@@ -86,7 +86,7 @@ def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
 
     A cell that fails is told and does not stop the rest; the same command tries it again. Raises CannotRun.
     """
-    started, data = time.monotonic(), {path.name: _digest(path) for path in benchmark.files(settings)}
+    data = {path.name: _digest(path) for path in benchmark.files(settings)}
     told = plain(settings)
     code = [_digest(Path(file)) for file in (benchmark.__file__ or "", scores.__file__)]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, told, data]).encode()).hexdigest()[:16]
@@ -112,7 +112,7 @@ def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
         "settings": told,
         "data": data,
         **_machine(),
-        "wall_seconds": round(time.monotonic() - started, 1),
+        "wall_seconds": round(sum(row["seconds"] for row in rows), 1),  # of whatever run computed them
         "rows": rows,
         "failed": failed,
     }
@@ -120,6 +120,7 @@ def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
 
 def save(result: Row, name: str, folder: Path = RESULTS) -> Path:
     """Keep a result under its experiment's name. Raises CannotRun where one is there already: it is not edited."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     if path.exists():
         raise CannotRun(f"{path} is there already: a result is not edited, name another experiment")
@@ -147,9 +148,16 @@ def _machine() -> Row:
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
     return {
         "commit": commit + ("+" if changed.strip() else ""),  # a plus: with changes that were not committed
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "machine": f"{platform.machine()}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB",
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _digest(path: Path) -> str:
