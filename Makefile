@@ -1,4 +1,4 @@
-.PHONY: run test lint fix docs shots bench pretrain
+.PHONY: run test lint fix docs tables shots bench pretrain
 
 run:            ## the app on http://127.0.0.1:7860
 	python app.py
@@ -12,8 +12,8 @@ lint:           ## style, types, import laws, generated docs
 fix:            ## what can be mended by a program
 	ruff check --fix . && ruff format .
 
-docs:           ## write the generated parts of README and docs anew
-	cog -r README.md docs/*.md
+docs tables:    ## write the generated parts of README and docs anew, the tables of docs/results.md among them
+	PYTHONPATH=. cog -r README.md docs/*.md
 
 shots:          ## the screenshots of the README, taken by the browser test
 	PALATE_SHOTS=docs/images python -m pytest tests/test_browser.py -k walk

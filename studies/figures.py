@@ -143,7 +143,7 @@ def _plain(value: float) -> str:
 
 def even_ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers that hold the span."""
-    width = max(high - low, 1e-6)
+    width = max(high - low, 0.1)  # of equal values a scale must say something too
     step = 10.0 ** math.floor(math.log10(width))
     step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if width / (step * part) <= 6)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
