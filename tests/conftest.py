@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads spin where a worker has one core
+
 import torch
 from playwright.sync_api import Browser, sync_playwright
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -16,7 +19,9 @@ from engine.plan import Plan, spare_threads
 from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
 
-torch.set_num_threads(spare_threads())  # as the app does
+WORKERS = 2  # each may hold 3.5 GB, and the app that a test starts comes on top
+# As the app does, and shared among the workers.
+torch.set_num_threads(max(1, spare_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 CHROMIUM_FLAGS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
 FLOAT32 = Plan("cpu", torch.float32, "none", "exact, for tests")
 
@@ -30,6 +35,17 @@ LIKES = (
     "My plant and I have an agreement: I forget, it dies, we both look away.",
 )
 DISLIKES = ("What is brown and sticky? A stick.",)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Of `-n auto`: one file alone runs here, where nothing has to be started first."""
+    files = {arg.partition("::")[0] for arg in config.args}
+    return 0 if len(files) == 1 and files.pop().endswith(".py") else min(WORKERS, os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pages come first: a worker has a file at a time, and at the end no long one must be left over."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from urllib.parse import quote
 from playwright.sync_api import Page
 
 from collectors.item import Item, Signal, write_reactions
+from collectors.sample import Sample
 from studies.benchmarks.app_process import AppProcess
+from studies.store import ME, Store
 from tests.names import names_in, names_in_sight
 
 SHOTS = Path(os.environ.get("PALATE_SHOTS", Path(__file__).parent / "shots"))
@@ -228,24 +230,38 @@ def test_a_person_says_why_and_picks_the_best(chromium, tiny_folder: Path, tmp_p
 def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: Path) -> None:
     rows = [{"text": f"{text} {n}"} for text in HOSTILE for n in range(5)]  # the blind pairs take some for themselves
     (tmp_path / "hostile.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder), "--import", str(tmp_path / "hostile.jsonl"))
+    data = tmp_path / "data"
+    Store(data).add(ME, [(item, Signal(item.id, 0)) for item, _ in Sample()])  # met: what is imported is left
+    app = AppProcess(data, "--model", str(tiny_folder), "--import", str(tmp_path / "hostile.jsonl"))
     context = chromium.new_context()
     page: Page = context.new_page()
     try:
+        imported = Store(data).unseen(ME, "feed", 99, also_waiting=True)
         page.goto(app.url)
         wait_for_card(page)
         api = f"{app.url}/gradio_api/run"
         card = page.request.post(f"{api}/next_card", data={"data": []}).json()["data"]
-        seen = []
-        while card[0]:  # the sample comes first, what was imported after it
-            card = page.request.post(f"{api}/react", data={"data": [card[0], "skip"]}).json()["data"]
-            if "hostile" in card[1]:
+        seen: list[str] = []
+        while len(seen) < len(imported):
+            if "hostile" in card[1]:  # not what the model wrote for every fifth card
                 page.reload()
                 wait_for_card(page)
                 seen.append(text_of(page, "#feed-card"))
+            card = page.request.post(f"{api}/react", data={"data": [card[0], "skip"]}).json()["data"]
         harmless = [*HOSTILE[:3], "hostile to left and back again"]
         assert {text[:-2] for text in seen} == set(harmless), "shown letter by letter"
         assert page.title() == "Palate"
+        page.keyboard.press("c")
+        page.wait_for_selector("#undo")
+        page.keyboard.press("u")  # no pair was voted on
+        page.wait_for_selector("#refusal[role=alert]")
+        assert page.inner_text("#refusal") == "there is nothing to undo"
+        page.keyboard.press("f")
+        page.wait_for_selector("#refusal", state="hidden")
+        app.end()
+        page.keyboard.press("u")
+        page.wait_for_selector("#refusal")
+        assert "does not answer" in page.inner_text("#refusal")
     finally:
         context.close()
         app.end()

@@ -17,6 +17,8 @@ from studies.session import ME
 from studies.store import Store
 from tests.loopback import Loopback, serving
 
+expect.set_options(timeout=30_000)  # milliseconds: the machine may be busy
+
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Loopback]:
@@ -43,7 +45,7 @@ def words_said(app: AppProcess) -> list[int]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -238,10 +238,10 @@ def test_a_list_without_its_columns_is_skipped(packed):
 def test_many_votes_take_little_time_and_memory(packed):
     rows = (f"{n:x},{REDDIT}{n:x}/some_words_of_a_title_that_is_rather_long_{n}/,up\n" for n in range(200_000))
     path = packed({"post_votes.csv": "id,permalink,direction\n" + "".join(rows)})
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     source = RedditExport(path)
     assert sum(1 for _ in source) == 200_000
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     few = packed(
         {
             "post_votes.csv": "id,permalink,direction\n"

@@ -126,7 +126,7 @@ def test_odd_values_lose_a_row_at_most(tmp_path):
     [
         ("RS.zst", b"no zstd", "is damaged"),
         ("RS.gz", b"no gzip", "cut off or damaged"),
-        ("RS.gz", gzip.compress(b"{}\n" * 50)[:-12], "cut off or damaged"),
+        ("RS.gz", gzip.compress(b"{}\n" * 50, mtime=0)[:-12], "cut off or damaged"),
         ("", b"", "Cannot read"),
     ],
 )

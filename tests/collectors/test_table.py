@@ -411,9 +411,9 @@ def test_a_large_file_takes_little_memory_and_time(tmp_path):
         for n in range(8_000):
             file.write(b"joke %d,%d,%s\n" % (n, n % 5 + 1, LONG[:1000]))
     source = Table(path)
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     list(source)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert source.report().kept == 8_001
     assert source.report().skipped == {"line longer than 256 kB": 1}
     assert peak_of(source) < 64_000_000

@@ -29,7 +29,7 @@ from engine.methods.reranked import Reranked
 from engine.methods.summary import Summary
 from engine.patches import attached, together
 from engine.plan import Plan
-from engine.preference import dpo_objective, own_pairs, pseudo_negatives
+from engine.preference import SAMPLED, dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
 from engine.reasons import asked_why, drafts
 from engine.state import StateError, content, load, save
@@ -39,6 +39,13 @@ FLOAT32 = Plan("cpu", torch.float32, "none", "for tests")
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=6)
 QUICK = Recipe(steps=4, batch=2, accumulate=1, evaluate_every=2, max_target_tokens=16, lr=1e-2)
 TINY = LoRA(rank=2, alpha=4)
+
+
+@pytest.fixture(autouse=True)
+def short_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No longer than what is learned of them, and of the likeliest tokens: nothing sorts the vocabulary for each."""
+    asked = replace(SAMPLED, top_k=50, max_new_tokens=QUICK.max_target_tokens)
+    monkeypatch.setattr("engine.preference.SAMPLED", asked)
 
 
 def taught(lm: Backbone, method: LoRA = TINY, seed: int = 0) -> State:

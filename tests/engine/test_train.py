@@ -146,7 +146,7 @@ def test_micro_batches_and_accumulation_give_the_same_run(tiny, two_tastes):
 def test_learning_lowers_the_loss_for_the_right_person_and_not_for_a_wrong_one(tiny, two_tastes, method, seed):
     train_on, held_out = two_tastes[:8], two_tastes[8:]
     swapped = [replace(a, profile=b.profile) for a, b in zip(held_out, [*held_out[1:], held_out[0]], strict=True)]
-    recipe = replace(QUICK, steps=60, lr=1e-2, evaluate_every=20, seed=seed)
+    recipe = replace(QUICK, steps=60, batch=4, accumulate=1, lr=1e-2, evaluate_every=20, seed=seed)
     start = born(tiny, method)
     out = train(tiny, says(tiny, method), start, train_on, held_out, recipe)
     right, wrong = (evaluate(tiny, says(tiny, method), out.state, some, recipe) for some in (held_out, swapped))
