@@ -59,20 +59,26 @@ def check_port(host: str, port: int) -> None:
 
 def serve(studio: Studio, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
+    _keep_uploads(studio.folder)
     routes = [Route(BACK, back_from_reddit(studio))]
-    return _launch(build(studio), studio.folder, host, port, [], routes, [], home=True)
+    return _launch(build(studio), host, port, [], routes, [], home=True)
 
 
 def serve_study(room: Room, host: str, port: int) -> str:
     """The same for a study, whose doors for programs are shut as well."""
     doors = [] if room.study.profile == "import" else [Middleware(NoUploads)]
-    folder = room.store.db.folder
-    return _launch(study.page(room), folder, host, port, ["study.js"], [], doors, home=False, max_file_size=MAX_FILE)
+    _keep_uploads(room.store.db.folder)
+    return _launch(study.page(room), host, port, ["study.js"], [], doors, home=False, max_file_size=MAX_FILE)
+
+
+def _keep_uploads(folder: Path) -> None:
+    """What is uploaded lies in the data folder and is deleted with all the rest. A component looks this up when it is
+    made, so it must stand before the page does."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
 
 
 def _launch(
     page: gr.Blocks,
-    folder: Path,
     host: str,
     port: int,
     scripts: list[str],
@@ -82,7 +88,6 @@ def _launch(
     home: bool,
     max_file_size: str | None = None,
 ) -> str:
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # what is uploaded is deleted with all the rest
     names = ["refusals.js", "palate.js", *scripts]
     script = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in names)
     address: str

@@ -1,5 +1,6 @@
 """A study's page: consent, instructions, likes, practice, trials, survey, code. One step at a time, and no names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk shows the page to somebody who 
 STEPS = ("consent", "instructions", "import", "trial", "survey", "end")
 MAX_VIEWED = 24 * 3600 * 1000  # milliseconds: a page says whatever it likes
 AGAIN = 3.0  # seconds until the page asks again for a text that is being written
+
+
+def ids_of(asked: Mapping[str, str]) -> tuple[str, str]:
+    """Person and submission, as a platform wrote them into the link; a preview has no person."""
+    for person, submission in IDS.items():
+        if asked.get(person) or asked.get(submission):
+            return asked.get(person, ""), asked.get(submission, "")
+    return "", ""
 
 
 def page(room: Room) -> gr.Blocks:
@@ -71,7 +80,7 @@ def page(room: Room) -> gr.Blocks:
                     for name, label, said in choices:
                         elem_id = name if kind != "mark" or study.scale == "five" else f"{name}-mark"
                         buttons.append((gr.Button(label, elem_id=elem_id, variant="primary"), said))
-            with gr.Row(elem_classes="keys"):
+            with gr.Row(elem_classes="keys", visible=False) as rows["skip"]:
                 buttons.append((gr.Button("S  Skip", elem_id="skip-pair"), "skip"))
         with gr.Column(visible=False) as panels["survey"]:
             asked: list[gr.Radio | gr.Textbox] = [
@@ -83,6 +92,7 @@ def page(room: Room) -> gr.Blocks:
             done = gr.Button("Hand in", elem_id="survey-done", variant="primary")
         with gr.Column(visible=False) as panels["end"]:
             end = gr.HTML(elem_id="end")
+            gr.Markdown(study.debriefing, elem_id="debriefing", visible=bool(study.debriefing))
         stop = gr.Button("Stop here", elem_id="leave", size="sm", visible=False)
         trial = gr.Textbox(visible="hidden", elem_id="trial-id", show_label=False)
         choice = gr.Textbox(visible="hidden", elem_id="trial-choice", show_label=False)
@@ -109,7 +119,7 @@ def page(room: Room) -> gr.Blocks:
             gr.CheckboxGroup(value=[], visible=stage.step != "likes" and kind in ("pair", "card")),
             gr.CheckboxGroup(value=[]),
             gr.Column(visible=kind == "pair"),
-            *(gr.Row(visible=name == kind) for name in rows),
+            *(gr.Row(visible=name == kind or (name == "skip" and there is not None)) for name in rows),
             words.end(stage),
             gr.Button(visible=step not in ("consent", "end")),
             there.id if there else "",
@@ -120,16 +130,12 @@ def page(room: Room) -> gr.Blocks:
         """One browser may take part in several studies, and is somebody else in each."""
         return f"{room.id}/{cookie_of(request)}"
 
-    def ids_of(request: gr.Request) -> tuple[str, str]:
-        """Person and submission, as a platform wrote them into the link."""
-        asked = dict(request.query_params)
-        person = next((name for name in IDS if asked.get(name)), "")
-        return asked.get(person, ""), asked.get(IDS.get(person, ""), "")
-
     @in_words
     def look(request: gr.Request) -> list[Any]:
-        session, (person, submission) = session_of(request), ids_of(request)
-        stage = room.stage(session) if submission == PREVIEW else room.arrive(session, person, submission)
+        session, (person, submission) = session_of(request), ids_of(dict(request.query_params))
+        if submission == PREVIEW:
+            person = submission = ""
+        stage = room.arrive(session, person, submission)
         return laid_out(stage, session)
 
     @in_words
@@ -140,7 +146,7 @@ def page(room: Room) -> gr.Blocks:
     def answering(agrees: bool) -> Any:
         @in_words
         def consent(request: gr.Request) -> list[Any]:
-            session, (person, submission) = session_of(request), ids_of(request)
+            session, (person, submission) = session_of(request), ids_of(dict(request.query_params))
             if submission == PREVIEW:
                 raise Refused("this is a preview: accept the task first, then this page opens anew")
             return laid_out(room.consent(session, agrees, person, submission), session)
@@ -150,7 +156,7 @@ def page(room: Room) -> gr.Blocks:
     @in_words
     def resume(code: str | None, request: gr.Request) -> list[Any]:
         session = session_of(request)
-        return laid_out(room.resume(session, code or ""), session)
+        return laid_out(room.resume(session, code or "", *ids_of(dict(request.query_params))), session)
 
     @in_words
     def begin(request: gr.Request) -> list[Any]:
@@ -167,7 +173,8 @@ def page(room: Room) -> gr.Blocks:
     @in_words
     def bring(ticket: str, request: gr.Request) -> list[Any]:
         session = session_of(request)
-        return laid_out(room.bring(session, ticket), session)
+        stage = room.bring(session, ticket)
+        return [words.note(stage.told), gr.File(value=None), gr.Button(visible=False), *laid_out(stage, session)]
 
     @in_words
     def vote(
@@ -205,8 +212,8 @@ def page(room: Room) -> gr.Blocks:
         go_on.click(resume, code, shown, api_name="resume", **quiet)
         code.submit(resume, code, shown, api_name="resume_too", **quiet)
         understood.click(begin, None, shown, api_name="begin", **quiet)
-        file.upload(look_into, file, [ticket, found, save], api_visibility="private")
-        save.click(bring, ticket, shown, api_visibility="private")
+        file.upload(look_into, file, [ticket, found, save], api_name="look_into", **quiet)
+        save.click(bring, ticket, [found, file, save, *shown], api_name="bring", **quiet)
         for number, (button, said) in enumerate(buttons):
             button.click(
                 vote,

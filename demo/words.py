@@ -62,6 +62,8 @@ def end(stage: Stage) -> str:
     told = f"<p>{html.escape(stage.told)}</p>" if stage.told else "<p>Thank you.</p>"
     if stage.code:
         told += f"<p>Your code: <b id='completion'>{html.escape(stage.code)}</b></p>"
+    if stage.resume_code:
+        told += f"<p><small>To have all of it deleted, tell the study's owner this: {stage.resume_code}</small></p>"
     if stage.url.startswith("https://"):
         told += f'<p><a href="{html.escape(stage.url)}" id="hand-in">Hand it in</a></p>'
     return f'<div class="about">{told}</div>'

@@ -52,9 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="the folder with palate.db in it")
     one = argparse.ArgumentParser(add_help=False)
-    one.add_argument("--study", metavar="ID", help="which study (default: what was judged outside of studies)")
+    one.add_argument("--study", metavar="ID", help="which study (default: play, or the folder's only study)")
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="check|pregenerate|report|export|backup|judge|simulate")
+    commands = parser.add_subparsers(
+        required=True, metavar="check|pregenerate|report|export|backup|forget|judge|simulate"
+    )
     asked = commands.add_parser("check", help="what a rater would meet, and what is missing; starts nothing")
     asked.add_argument("--study", type=Path, required=True, metavar="FILE", help="the study file")
     asked.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder of the study to be: is its pool full?")
@@ -80,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     pool.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto", help="as in app.py")
     pool.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     pool.set_defaults(command=_pregenerate)
+    gone = commands.add_parser("forget", parents=[shared], help="delete all of a rater who withdraws, by their code")
+    gone.add_argument("--study", metavar="ID", required=True, help="the id of the study")
+    gone.add_argument("--code", required=True, help="the eight letters on the rater's page")
+    gone.set_defaults(command=_forget)
     judges = commands.add_parser("judge", parents=[shared, one], help="let language models judge the same pairs")
     judges.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
     judges.add_argument("--claude", metavar="NAME", help="a model of the Anthropic API instead; needs a key and --send")
@@ -127,6 +133,13 @@ def _report(options: argparse.Namespace) -> Iterator[str]:
     except OSError as error:
         raise Refused(f"{out} cannot be written ({error.strerror}): choose another --out") from error
     yield str(out)
+
+
+def _forget(options: argparse.Namespace) -> Iterator[str]:
+    from studies.register import Register
+
+    Register(_store(options.data_dir)).forget(options.study, options.code)
+    yield "deleted: reports and exports made from now on know nothing of this rater"
 
 
 def _export(options: argparse.Namespace) -> Iterator[str]:

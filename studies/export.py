@@ -267,7 +267,7 @@ def export(
                 _write(part, name, table, _columns(name, ids), parquet)
             _write_dictionary(part, ids)
             if about:
-                told = {"id": about.id, "title": about.title, "opened": about.opened, "settings": about.public}
+                told = {"id": about.id, "title": about.title, "opened": about.opened, "settings": about.settings}
                 _write_json(part / "study.json", told)
             with suppress(FileNotFoundError):
                 folder.rmdir()

@@ -14,7 +14,7 @@ from studies.store import Refused, Store, new_id
 
 SERVICES = [(online.title, name) for name, online in ONLINE.items()]  # for people, for `look`
 DAY = 86_400  # seconds that an uploaded file may wait for an answer, or a zip of one's own for its download
-MAX_WAITING = 8  # previews that nobody has answered; the oldest is dropped
+MAX_WAITING = 4  # previews of one session that nobody has answered; the oldest is dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,15 @@ class Imports:
             for _ in collector:
                 pass  # only counts are kept
         except CollectError as error:  # by the name the person knows
+            drop(path)
             raise Refused(str(error).replace(str(path), name or path.name)) from error
         return self._hold(session, name or path.name, path, collector)
 
     def _hold(self, session: str, name: str, path: Path, collector: Collector) -> Preview:
-        while len(self._waiting) >= MAX_WAITING:
-            self._waiting.pop(next(iter(self._waiting)), None)
+        mine = [ticket for ticket, held in list(self._waiting.items()) if held[0] == session]
+        for old in mine[: max(0, len(mine) + 1 - MAX_WAITING)]:
+            if held := self._waiting.pop(old, None):
+                drop(held[2])
         ticket, report = new_id(), collector.report()
         self._waiting[ticket] = (session, name, path, collector, report)
         return Preview(ticket, name, report)
@@ -96,12 +99,17 @@ class Imports:
             raise Refused(str(error)) from error
         return self._hold(session, name, Path(), Held(pairs, collector.report()))
 
-    def save(self, session: str, ticket: str) -> Iterator[Saved]:
-        """Save what was looked at; yields after every chunk that is on disk. Raises Refused."""
-        name, path, collector, report = self._take(session, ticket)
-        rater = self.store.rater(session)
-        if not self._one.acquire(blocking=False):
+    def save(self, session: str, ticket: str, patience: float = 0.0) -> Iterator[Saved]:
+        """Save what was looked at; yields after every chunk that is on disk. Raises Refused, also where another import
+        is under way for longer than `patience` seconds: the preview waits on then."""
+        if not self._one.acquire(timeout=patience):
             raise Refused("another import is under way: wait for its end")
+        try:
+            name, path, collector, report = self._take(session, ticket)
+            rater = self.store.rater(session)
+        except Refused:
+            self._one.release()
+            raise
         try:
             number, rows = self.store.begin_import(rater, name, report.as_json()), 0
             for chunk in self.store.add_chunks(rater, collector):

@@ -84,6 +84,7 @@ def _fill_for(
         if why := missing(lm, ARMS[arm.partition(MODEL)[0]], store.db.folder, profile):
             raise StudyError(f"the arm {arm} cannot run for {name or 'nobody'}: {why}")
     left, tried, done = list(places), 0, 0
+    taken = register.texts(study.design.id, name)
     while left and tried < MAX_ATTEMPTS:
         failed = []
         for start in range(0, len(left), AT_ONCE):
@@ -98,9 +99,10 @@ def _fill_for(
             written = write_texts(store, lm, profile, wanted)
             for i, (arm, topic, n) in enumerate(batch):
                 text = written[i, ways[i]]
-                if void_reason_of(text, None, asks[i], profile):
+                if text.text in taken or void_reason_of(text, None, asks[i], profile):
                     failed.append((arm, topic, n))
                     continue
+                taken.add(text.text)
                 register.put(study.design.id, name, topic, n, replace(text, id=new_id(), arm=arm), lm.fingerprint)
                 done += 1
             yield f"{name or 'nobody'}: {done} of {len(places)} texts"

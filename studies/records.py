@@ -16,7 +16,7 @@ from studies.ratings import LIKES, Ballot, Mark
 from studies.register import Register
 from studies.schedule import SALAD
 from studies.store import FLAGS, Refused, Store
-from studies.studyfile import public
+from studies.studyfile import public, without_folders
 
 CHANGED = "settings changed"  # the event that keeps what a study's settings were before
 COUNTED = ("main", "repeat", "same", "salad")  # what trials are for whose votes are looked at; practice is not
@@ -131,17 +131,12 @@ class Rater:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """A study as it was opened."""
+    """A study as it was opened; of its settings what anybody may read."""
 
     id: str
     title: str
     settings: Mapping[str, Any]
     opened: str
-
-    @property
-    def public(self) -> dict[str, Any]:
-        """The settings that anybody may read."""
-        return public(self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +278,7 @@ def trials(store: Store, study: str | None) -> list[Row]:
         for side in ("left", "right")
         for name in ("id", "arm", "text", "item_id", "evidence", "tokens", "seconds", "finish", "state")
     )
-    return store.db.rows(
+    rows = store.db.rows(
         f"""select t.id, t.rater, t.session, t.kind, t.role, t.purpose, t.repeats, t.schedule, t.position, t.attempt,
         t.ask, t.profile_digest, coalesce(lp.engine, t.engine) as left_engine,
         coalesce(rp.engine, t.engine) as right_engine, t.void_reason, t.made_at, t.shown_at, {sides}, {marks},
@@ -296,6 +291,11 @@ def trials(store: Store, study: str | None) -> list[Row]:
         order by coalesce(p.joined_at, a.created_at), t.rater, t.made_at, t.position, t.attempt, t.id""",
         study=study,
     )
+    for row in rows:  # an arm may name a folder with a model in it
+        row["left_arm"], row["right_arm"] = (
+            row[side] and without_folders(row[side]) for side in ("left_arm", "right_arm")
+        )
+    return rows
 
 
 def participants(store: Store, study: str | None) -> list[Row]:
@@ -320,15 +320,17 @@ def answers(store: Store, study: str | None) -> list[Row]:
 
 
 def events(store: Store, study: str | None) -> list[Row]:
-    """What happened: number, study, rater, kind, told, at; as it came. Former settings are told like present ones:
-    what anybody may read of them."""
+    """What happened: number, study, rater, kind, told, at; as it came, without folders. Former settings are told like
+    present ones: what anybody may read of them."""
     rows = Register(store).events(study) if study else []
-    return [row | {"told": _readable(row["told"])} if row["kind"] == CHANGED else row for row in rows]
+    return [row | {"told": _readable(row["kind"], row["told"])} for row in rows]
 
 
-def _readable(told: str) -> str:
-    said = json.loads(told)
-    return json.dumps(said | {"before": public(said.get("before", {}))}, ensure_ascii=False)
+def _readable(kind: str, told: str) -> str:
+    if kind == CHANGED:
+        said = json.loads(told)
+        told = json.dumps(said | {"before": public(said.get("before", {}))}, ensure_ascii=False)
+    return without_folders(told)
 
 
 def copy(store: Store, to: Path, titles: Mapping[str, str]) -> None:
@@ -370,7 +372,7 @@ def about(store: Store, study: str | None) -> About | None:
         here = ", ".join(studies(store)) or "none"
         raise Refused(f"there is no study {study!r} in this folder: it holds {here}")
     row = rows[0]
-    return About(row["id"], row["title"], json.loads(row["settings"]), row["opened_at"])
+    return About(row["id"], row["title"], public(json.loads(row["settings"])), row["opened_at"])
 
 
 def _ballot(row: Row) -> Ballot:

@@ -77,23 +77,34 @@ class Register:
         return _participant(rows[0]) if rows else None
 
     def arrive(self, session: str, study: str, person: str, submission: str) -> None:
-        """A browser that takes part already comes with ids in its link. Raises Refused, and logs it, where these are
-        of another person or of another submission."""
+        """A browser that takes part, or took part, comes with ids in its link. Those that were not known yet are taken
+        on while it is at it. Raises Refused, and logs it, where they are of another person or another submission."""
         with self.db.atomic():
             known = self.of_session(study, session)
-            if not known or not (person or submission) or _same(known, person, submission):
+            if not known or known.completion == "no_consent" or not (person or submission):
                 return
-            there = self.of_platform(study, person, submission)
-            if not there and not known.person and not known.submission:
-                self.db.run(
-                    """update participant set platform_person = :person, platform_session = :submission
-                    where rater = :rater""",
-                    rater=known.rater,
-                    person=person,
-                    submission=submission,
-                )
+            if self._takes_on(known, person, submission):
                 return
         self._refuse_twice(known)
+
+    def _takes_on(self, known: Participant, person: str, submission: str) -> bool:
+        """Whether the ids of a link may be this participant's; a missing one is filled in then."""
+        for given, held in ((person, known.person), (submission, known.submission)):
+            if given and held and given != held:
+                return False
+        person, submission = known.person or person, known.submission or submission
+        if (person, submission) == (known.person, known.submission):
+            return True
+        there = self.of_platform(known.study, person, submission)
+        if known.ended or (there and there.rater != known.rater):
+            return False
+        self.db.run(
+            "update participant set platform_person = :person, platform_session = :submission where rater = :rater",
+            rater=known.rater,
+            person=person,
+            submission=submission,
+        )
+        return True
 
     def join(self, session: str, study: str, person: str, submission: str, patience: timedelta) -> Participant:
         """Give the session a rater and the first slot that nobody holds: new, or left without a sign for `patience`.
@@ -108,7 +119,7 @@ class Register:
             there = self.of_platform(study, person, submission)
             if not there:
                 return self._join(session, study, person, submission, patience)
-            if _same(there, person, submission):
+            if self._takes_on(there, person, submission):
                 self.hand_over(there, session)
                 return there
         self._refuse_twice(there)
@@ -160,8 +171,9 @@ class Register:
         for row in gone:
             self.note(study, row["rater"], "slot handed on", {"slot": row["slot"]})
 
-    def resume(self, session: str, study: str, code: str) -> Participant:
-        """Go on as the participant with this code, on another device. Raises Refused."""
+    def resume(self, session: str, study: str, code: str, person: str, submission: str) -> Participant:
+        """Go on as the participant with this code, on another device. Raises Refused, also for a code of a session that
+        has ended: what it earned is shown where it was earned."""
         rows = self.db.rows(
             "select * from participant where resume_code = :code and study = :study",
             code=code.strip().lower(),
@@ -173,8 +185,13 @@ class Register:
         mine = self.of_session(study, session)
         if mine and mine.rater != there.rater:
             raise Refused("this browser takes part already, with another code")
+        if there.ended:
+            raise Refused("the session with this code has ended")
         with self.db.atomic():
-            self.hand_over(there, session)
+            if fits := self._takes_on(there, person, submission):
+                self.hand_over(there, session)
+        if not fits:
+            self._refuse_twice(there)
         return there
 
     def hand_over(self, there: Participant, session: str) -> None:
@@ -199,15 +216,29 @@ class Register:
             at=now(),
         )
 
+    def forget(self, study: str, code: str) -> str:
+        """Delete all of the participant with this code, who withdraws: votes, answers, what they brought, ids. What was
+        is an event without a name. Returns the rater's former id. Raises Refused."""
+        rows = self.db.rows(
+            "select rater from participant where study = :study and resume_code = :code",
+            study=study,
+            code=code.strip().lower(),
+        )
+        if not rows:
+            raise Refused(f"nobody in this study has the code {code}: it stands on the rater's page")
+        rater = str(rows[0]["rater"])
+        self.store.forget(rater)
+        self.note(study, None, "withdrawn", {})
+        return rater
+
     # ---- answers and events
 
     def answer(self, rater: str, answers: Mapping[str, str]) -> None:
-        """Keep answers; a second one to a question takes the place of the first."""
+        """Keep answers: the first to a question stands, with its time."""
         with self.db.atomic():
             for question, value in answers.items():
                 self.db.run(
-                    """insert into answer values (:rater, :question, :value, :at)
-                    on conflict (rater, question) do update set value = excluded.value, at = excluded.at""",
+                    "insert into answer values (:rater, :question, :value, :at) on conflict do nothing",
                     rater=rater,
                     question=question,
                     value=value,
@@ -258,6 +289,19 @@ class Register:
     def void_after(self, trial: str, reason: str) -> None:
         """A vote that was given in a way that tells nothing: it is kept and does not count."""
         self.db.run("update trial set void_reason = :reason where id = :id", id=trial, reason=reason)
+
+    def met(self, rater: str, left: str, right: str | None) -> bool:
+        """Whether a trial of this rater that may be shown, or was, holds one of these texts already."""
+        return bool(
+            self.db.rows(
+                """select 1 from trial t join candidate c on c.id in (t.left_id, t.right_id)
+                where t.rater = :rater and t.study is not null and t.void_reason is null
+                and c.text in (:left, coalesce(:right, :left)) limit 1""",
+                rater=rater,
+                left=left,
+                right=right,
+            )
+        )
 
     def arms(self, trial: str) -> tuple[str, str]:
         """Which arm wrote which side: for reports and simulated raters, never for a page."""
@@ -315,6 +359,16 @@ class Register:
                 engine=engine,
             )
 
+    def texts(self, study: str, profile: str) -> set[str]:
+        """All that stands in the pool for somebody: none of it is written twice."""
+        rows = self.db.rows(
+            """select c.text from pool p join candidate c on c.id = p.candidate_id
+            where p.study = :study and p.profile = :profile""",
+            study=study,
+            profile=profile,
+        )
+        return {row["text"] for row in rows}
+
     def pooled(self, study: str, profile: str) -> dict[tuple[str, str, int], str]:
         """Candidate ids by (arm, topic, attempt)."""
         rows = self.db.rows(
@@ -323,11 +377,6 @@ class Register:
             profile=profile,
         )
         return {(row["arm"], row["topic"], row["attempt"]): row["candidate_id"] for row in rows}
-
-
-def _same(known: Participant, person: str, submission: str) -> bool:
-    """Whether the ids of a link are those that the participant came with, as far as it holds any."""
-    return person in ("", known.person) and submission in ("", known.submission)
 
 
 def _participant(row: Row) -> Participant:

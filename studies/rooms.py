@@ -17,7 +17,7 @@ from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import build
 from studies.database import Row
-from studies.importing import Imports, Preview
+from studies.importing import Imports, Preview, sweep
 from studies.leaks import words
 from studies.pregenerate import empty_places, people_of
 from studies.register import Participant, Register
@@ -32,6 +32,7 @@ FASTEST = 12.0  # words a second, nearly three times as fast as people read (Bry
 LEAST_SECONDS = 0.8
 PATIENCE = 20.0  # seconds that a request waits for a text; then the page asks again
 POSTS = "posts"  # the rater under whom a study's posts by people are kept
+IMPORT_PATIENCE = 60.0  # seconds that an import waits for those of others
 MAX_ID = 100  # characters of a platform's ids
 MARKS = {"five": ("1", "2", "3", "4", "5", "skip"), "funny": ("funny", "not_funny", "skip")}
 
@@ -103,6 +104,7 @@ class Room:
             raise CannotStart(str(error)) from error
 
     def start(self) -> None:
+        sweep(self.store.db.folder / "uploads")
         if self.writer:
             self.writer.start()
 
@@ -192,9 +194,9 @@ class Room:
             self.register.end(who.rater, "no_consent")
         return self.stage(session)
 
-    def resume(self, session: str, code: str) -> Stage:
+    def resume(self, session: str, code: str, person: str = "", submission: str = "") -> Stage:
         """Go on where another device stopped. Raises Refused."""
-        self.register.resume(session, self.id, code)
+        self.register.resume(session, self.id, code, person[:MAX_ID], submission[:MAX_ID])
         return self.stage(session)
 
     def understood(self, session: str) -> Stage:
@@ -209,17 +211,19 @@ class Room:
         return self.imports.preview(session, path, path.name)
 
     def bring(self, session: str, ticket: str) -> Stage:
-        """Import it and read its texts; from then on the profile stands. Raises Refused, also where it holds too few
-        likes: they are kept, and another export adds to them."""
+        """Import it and read its texts; from then on the profile stands. Where it holds too few likes they are kept,
+        the step says so, and another export adds to them. Raises Refused."""
         self._importing(session)
-        for _ in self.imports.save(session, ticket):
+        for _ in self.imports.save(session, ticket, patience=IMPORT_PATIENCE):
             pass
         who = self._who(session)
         profile_of(self.store, who.rater)  # in this person's time, or everybody would wait for it later
         stage = self.stage(session)
-        if stage.step == "import":
-            raise Refused(f"that makes {stage.done} likes, and this study needs {stage.of}: bring another export too")
-        return stage
+        if stage.step != "import":
+            return stage
+        return replace(
+            stage, told=f"That makes {stage.done} likes, and this study needs {stage.of}: bring another export too."
+        )
 
     def _importing(self, session: str) -> None:
         if self.stage(session).step != "import":
@@ -297,6 +301,8 @@ class Room:
             there = self.store.seen(trial, session)
             if there and there["kind"] == "mark" and choice not in self._marks:
                 raise Refused(f"{choice!r} is no choice here: use one of {', '.join(self._marks)}")
+            if there and there["kind"] == "mark" and flags:
+                raise Refused("of a mark nothing else is asked: nothing was stored")
             if there and not there["study"] and self.stage(session).step != "likes":
                 raise Refused("what you like is settled by now: reload the page")
             row = self.store.vote(

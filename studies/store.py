@@ -22,7 +22,7 @@ from studies.database import Database, Row
 from studies.ratings import Ballot
 from studies.reactions import Reactions, as_item
 from studies.schedule import Kind, Purpose
-from studies.vectors import Vectors
+from studies.vectors import Vectors, key_of
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
 LOCAL = "local"  # who writes a summary where nobody else was asked
@@ -245,6 +245,41 @@ class Store:
         self.db.erase(self.tables())
         self._reactions.forget()
         self.vectors.forget()
+
+    def forget(self, rater: str) -> None:
+        """Delete all of one person: what they did, brought and were shown, and texts that only they had."""
+        trials = "(select id from trial where rater = :rater)"
+        shown = "(select left_id from trial where rater = :rater union select right_id from trial where rater = :rater)"
+        with self.db.atomic():
+            self.db.run("pragma defer_foreign_keys = on")
+            had = self.db.rows("select item_id from signal where rater = :rater", rater=rater)
+            met = self.db.rows(f"select id from candidate where id in {shown}", rater=rater)
+            tables = {name: self.db.rows(f'select name from pragma_table_info("{name}")') for name in self.tables()}
+            columns = {name: {row["name"] for row in rows} for name, rows in tables.items()}
+            for name, there in columns.items():
+                if "trial_id" in there:
+                    self.db.run(f'delete from "{name}" where trial_id in {trials}', rater=rater)
+            for name, there in columns.items():
+                if "rater" in there:
+                    self.db.run(f'delete from "{name}" where rater = :rater', rater=rater)
+            self.db.run("delete from rater where id = :rater", rater=rater)
+            for row in met:
+                self.db.run(
+                    """delete from candidate where id = :id and not exists (select 1 from pool where candidate_id = :id)
+                    and not exists (select 1 from trial where left_id = :id or right_id = :id)""",
+                    id=row["id"],
+                )
+            for row in had:
+                self._drop_item(row["item_id"])
+        self._reactions.forget()
+        self.vectors.forget()
+
+    def _drop_item(self, item: str) -> None:
+        """Delete a text that somebody brought, and what it is to an encoder, if nobody else has it."""
+        users = ("signal", "candidate", "edit", "remark")
+        unused = " and ".join(f"not exists (select 1 from {table} where item_id = :id)" for table in users)
+        for row in self.db.rows(f"delete from item where id = :id and {unused} returning text", id=item):
+            self.db.run("delete from vector where text_hash = :key", key=key_of(row["text"]))
 
     def edit(self, rater: str, edits: Iterable[Edit]) -> None:
         """Keep what the person did to their profile; the latest of a kind and an item holds."""

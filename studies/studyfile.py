@@ -1,11 +1,12 @@
 """A study as its author writes it: one TOML file, read whole and checked before anybody comes."""
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 from engine.methods import ARMS, METHODS, arm_id
@@ -57,6 +58,7 @@ class Study:
     survey: tuple[Question, ...] = ()
     codes: Mapping[str, str] = field(default_factory=dict)  # by CODES, those that were given
     url: str = ""  # where the code is handed in, with {code} in it
+    debriefing: str = ""  # what raters read at the end, in Markdown
     minutes: float = 30.0  # without a sign of life, after which a slot goes to the next rater
     models: tuple[str, ...] = ()  # that arms name after an @
 
@@ -78,7 +80,13 @@ def _sha256(path: Path | None) -> str:
 def public(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that anybody may read: without what raters could be paid by, and files without their folders."""
     told = {key: "set, withheld here" if key in WITHHELD and value else value for key, value in settings.items()}
-    return told | {key: PurePath(str(told[key])).name for key in PATHS if told.get(key)}
+    plain: dict[str, Any] = json.loads(without_folders(json.dumps(told, default=list, ensure_ascii=False)))
+    return plain
+
+
+def without_folders(text: str) -> str:
+    """A text in which every path from a root is its last part: folders tell whose machine it was."""
+    return _PATH.sub(lambda found: found[1] or found[2], text)
 
 
 def read(path: Path) -> Study:
@@ -162,6 +170,9 @@ class _Section:
         raise StudyError(f"{self.path}, line {line}, {key}: {why}")
 
 
+_PATH = re.compile(
+    r"""(?<![\w:/.])/(?:[^\s'"/\\]+/)+([^\s'"/\\,;)]+)|\b[A-Za-z]:(?:\\+[^\s'"/\\]+)*\\+([^\s'"/\\,;)]+)"""
+)
 _HEADER = re.compile(r"\s*\[\[?\s*[\"']?([\w-]+)[\"']?\s*\]")
 _KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]\s*(.*)")
 _LONG = ('"""', "'''")  # what a text of several lines stands in
@@ -206,7 +217,7 @@ def _study(path: Path, told: dict[str, Any], lines: Mapping[tuple[str, int], Map
     study = section(
         "study",
         *("title", "seed", "kinds", "interleaved", "blocks", "repeat_every", "same", "salad", "topics", "practice"),
-        *("consent", "instructions", "scale", "minutes"),
+        *("consent", "instructions", "debriefing", "scale", "minutes"),
     )
     arms = section("arms", "methods", "human_posts", "texts")
     profile = section("profile", "source", "likes", "people")
@@ -243,6 +254,8 @@ def _study(path: Path, told: dict[str, Any], lines: Mapping[tuple[str, int], Map
         interleaved=study.of("interleaved", bool, False),
         topics=study.strings("topics", TOPICS),
     )
+    if not design.topics or len(set(design.topics)) < len(design.topics):
+        study.fail("topics", "topics are one or more, each once")
     if design.repeat_every > 10:
         study.fail("repeat_every", "at least one in 10 is shown again, or nobody knows how sure raters are")
     codes, url = _completion(completion)
@@ -251,6 +264,7 @@ def _study(path: Path, told: dict[str, Any], lines: Mapping[tuple[str, int], Map
         design=design,
         consent=study.needed("consent"),
         instructions=study.needed("instructions"),
+        debriefing=study.of("debriefing", str, ""),
         profile=source,  # type: ignore[arg-type]
         likes=profile.number("likes", 10, 3),
         people=people,
@@ -278,6 +292,8 @@ def _arms(arms: _Section) -> tuple[list[str], tuple[str, ...]]:
         models += [model] if model else []
     if len(set(names)) < len(names):
         arms.fail("methods", "an arm stands there twice")
+    if len({without_folders(name) for name in names}) < len(names):
+        arms.fail("methods", "two models have the same name in other folders: a report could not tell them apart")
     if not 2 <= len(names) <= MAX_ARMS:
         arms.fail("methods", f"a study compares 2 to {MAX_ARMS} arms, so that a block fits into a session")
     return names, tuple(dict.fromkeys(models))

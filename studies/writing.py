@@ -226,6 +226,9 @@ class Scribe:
             return False
         left, right = sides
         reason = void_reason_of(left, right, ask, person.profile) if step.purpose == "main" else None
+        other = right.text if right else None
+        if step.purpose == "main" and not reason and self.register.met(who.rater, left.text, other):
+            reason = "seen before"
         self.store.write(
             Trial(
                 id=new_id(),

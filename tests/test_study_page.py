@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from demo.study import PREVIEW, ids_of
 from studies.benchmarks.app_process import AppProcess
 from studies.benchmarks.study_client import Participant
 from studies.leaks import words
@@ -19,6 +20,15 @@ from studies.store import Store
 from tests.names import names_in, names_in_sight
 from tests.studies.test_rooms import FILE, fill, write_files
 from tests.test_browser import RECORD, shot
+
+
+def test_ids_are_read_from_the_links_of_either_platform():
+    assert ids_of({"PROLIFIC_PID": "P", "STUDY_ID": "x", "SESSION_ID": "S"}) == ("P", "S")
+    assert ids_of({"workerId": "W", "assignmentId": "A", "hitId": "H"}) == ("W", "A")
+    assert ids_of({"assignmentId": PREVIEW, "hitId": "H"}) == ("", PREVIEW)  # a preview names no worker
+    assert ids_of({"SESSION_ID": "S"}) == ("", "S")
+    assert ids_of({"utm": "x"}) == ("", "")
+
 
 BUTTONS = {"pair": "#choose-left", "mark": "#feed-like-mark", "card": "#feed-like"}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
@@ -179,8 +189,9 @@ def test_nothing_tells_an_arm_and_forgers_store_nothing(app: AppProcess) -> None
     for path in ("/gradio_api/runs", "/monitoring/summary", "/gradio_api/run/vote"):
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(urllib.request.Request(f"{app.url}{path}", b"{}" if "vote" in path else None))
-    with pytest.raises(urllib.error.HTTPError, match="403"):  # nobody is asked for a file here
-        urllib.request.urlopen(urllib.request.Request(f"{app.url}/gradio_api/upload", b"x"))
+    for door in ("upload", "upload/", "upload%0A", "/upload?x=1", "upload%20"):  # nobody is asked for a file here
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(f"{app.url}/gradio_api/{door}", b"x"))
     mine, other = Participant(app.url), Participant(app.url)
     for each in (mine, other):
         each.begin()
@@ -206,3 +217,48 @@ def test_nothing_tells_an_arm_and_forgers_store_nothing(app: AppProcess) -> None
     assert stored() == 1
     assert sum(answer == "" for answer in answers) == 1
     assert sum("already" in answer for answer in answers) == 7
+
+
+def test_likes_are_brought_in_two_goes_and_no_file_stays(chromium: Browser, tiny_folder: Path, tmp_path: Path) -> None:
+    text = FILE.replace('"pool"', '"live"').replace('"assigned"', '"import"').replace("salad = 1", "salad = 0")
+    text = text.replace('people = "people.jsonl"', "likes = 5").replace('"history", "human"', '"none-8900f4"')
+    study, data = (
+        write_files(tmp_path, text.replace("seed = 7", 'seed = 7\ndebriefing = "It was about **ducks**."')),
+        tmp_path / "data",
+    )
+    app = AppProcess(data, "--study", str(study), "--model", str(tiny_folder))
+    context = chromium.new_context()
+    page = context.new_page()
+    try:
+        page.goto(app.url)
+        page.click("#consent-yes")
+        page.click("#begin")
+        for name, rows, told in (("few", 3, "That makes 3 likes"), ("bad", 0, ""), ("more", 3, "")):
+            (tmp_path / f"{name}.csv").write_text(
+                "text,like\n" + "".join(f"The {name} heron number {n} came late,1\n" for n in range(rows))
+                if rows
+                else "?"
+            )
+            page.wait_for_selector("#import-file input[type=file]", state="attached")
+            page.set_input_files("#import-file input[type=file]", str(tmp_path / f"{name}.csv"))
+            if name == "bad":
+                assert "bad.csv" in refusal(page)
+                page.click("#import-file button[aria-label*=lear], #import-file button[aria-label*=emove]")
+                continue
+            page.click("#import-save")
+            if told:
+                page.wait_for_function(
+                    "told => document.querySelector('#import-found').innerText.includes(told)", arg=told
+                )
+                assert "3 of 5" in page.inner_text("#study-progress")
+        page.wait_for_selector("#left-text [data-trial]")
+        left = [path.name for path in (data / "uploads").rglob("*") if path.is_file() and path.stat().st_size > 1]
+        assert left == []
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.click("#leave")
+        page.wait_for_selector("#completion")
+        assert page.inner_text("#completion") == "LEFT1"
+        assert "It was about ducks." in page.inner_text("#debriefing")
+    finally:
+        context.close()
+        app.end()

@@ -1,15 +1,18 @@
 // What the server refuses, and that it does not answer, in words that a person sees and a screen reader says, until
 // they press something. Gradio shows a handler's error only where the call went through its queue, and votes do not.
+// What the page asks by itself every few seconds says the same words once.
 (() => {
-  let box;
+  let box, pressed = true;
+  document.addEventListener("click", () => { pressed = true; if (box) box.hidden = true; }, true);
   const tell = (words) => {
+    if (box && !pressed && box.textContent === words) return;
     if (!box) {
       box = document.createElement("div");
       box.id = "refusal";
       box.setAttribute("role", "alert");
       document.body.append(box);
-      document.addEventListener("click", () => { box.hidden = true; }, true);
     }
+    pressed = false;
     box.textContent = words;
     box.hidden = false;
   };

@@ -1,6 +1,8 @@
 """What else is in the votes: raters who differ, a lean to one side, the pull of style, trials with a right answer."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from studies.effects import heterogeneity, side_bias, styled
 from studies.figures import fold, forest, table
@@ -69,8 +71,9 @@ def style(page: Page) -> Section:
 def catches(page: Page) -> Section | None:
     """None where there are none by design, and none came."""
     records = page.records
-    design = records.study.settings.get("design", {}) if records.study else {"same": 0, "salad": 0}
-    if not records.catches and not (design.get("same", 1) or design.get("salad", 1)):
+    design: Mapping[str, Any] = records.study.settings.get("design", {}) if records.study else {"same": 0, "salad": 0}
+    same = design.get("same", 1) if "pair" in design.get("kinds", ["pair"]) else 0
+    if not records.catches and not (same or design.get("salad", 1)):
         return None
     told = (
         "Trials with a right answer. The same text twice passes by both, neither or skip; a post beside its own words "

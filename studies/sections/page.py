@@ -16,6 +16,7 @@ from studies.records import Records
 from studies.schedule import HUMAN, SALAD
 
 Show = Callable[[float], str]
+MEASURED = 10  # raters of the smallest simulated studies (python -m studies simulate)
 TOO_FEW = "too few"  # in place of an interval out of fewer than MIN_VOTES
 
 
@@ -87,6 +88,11 @@ class Page:
             told = (
                 "Intervals are 95 % and draw raters anew with all that they said, because votes of one person hang "
                 "together; where one rater alone said anything, they are of that rater's votes."
+            )
+        if 1 < self.voters < MEASURED:
+            told += (
+                f" How often intervals of fewer than {MEASURED} raters hold the truth has not been measured: those of "
+                "so few people are to be read as wide at best."
             )
         return f"{told} Out of fewer than {MIN_VOTES} votes none is given, as it would be far too sure: {TOO_FEW}."
 

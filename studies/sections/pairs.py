@@ -21,7 +21,7 @@ def strengths(page: Page) -> Section:
         "Bradley-Terry strength of each arm in log-odds against the average arm: 0 is average, +0.7 wins about two of "
         "three; both and neither count half a win for each side, skipped pairs not at all. "
     )
-    told += _drawn(raters) + _coverage(raters)
+    told += _drawn(raters) + _measured(raters)
     rows = standings(page.records.ballots, seed=page.seed)
     bars = [bar(page.arm(row.arm), row.strength, row.low, row.high, votes(row)) for row in rows]
     cells = [
@@ -49,16 +49,10 @@ def _drawn(raters: int) -> str:
     )
 
 
-def _coverage(raters: int) -> str:
-    """What is known of intervals from so few raters, "" where they are not few or a single one."""
-    if raters >= FEW or raters < 2:
+def _measured(raters: int) -> str:
+    """How often intervals from so few raters held the truth, "" where that is not known or they are not few."""
+    if not min(COVERAGE) <= raters < FEW:
         return ""
-    least = min(COVERAGE)
-    if raters < least:
-        return (
-            f" How often intervals of fewer than {least} raters hold the truth has not been measured: those of so few "
-            "people are to be read as wide at best."
-        )
     nearest = min(COVERAGE, key=lambda n: abs(n - raters))
     return f" In simulated studies of {nearest} raters they held the truth {COVERAGE[nearest]:.1%} of the time."
 

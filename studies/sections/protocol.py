@@ -33,7 +33,7 @@ def protocol(page: Page) -> Section:
         "The exact protocol: with the design and a slot number anybody can compute what that rater was to see, in "
         f"which order and on which sides (studies/schedule.py). Resampling on this page has the seed {page.seed}."
     )
-    rows = [("study id", study.id), ("opened", study.opened), *_flat(study.public)]
+    rows = [("study id", study.id), ("opened", study.opened), *_flat(study.settings)]
     return Section("protocol", "Protocol", told, table("Settings", ("setting", "value"), rows) + _arms(page))
 
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from studies.agreement import agree, agree_alone, between_marks, between_people, repeatability
 from studies.detect import detection, recognisability
 from studies.figures import NONE, Cell, forest, table, whole
-from studies.ratings import Ballot
+from studies.ratings import MIN_VOTES, Ballot
 from studies.schedule import HUMAN
-from studies.sections.page import Page, Section, bar, of_interval, percent, plain, signed, with_bounds
+from studies.sections.page import TOO_FEW, Page, Section, bar, of_interval, percent, plain, signed, with_bounds
 
 MAX_TEXTS = 200  # of each arm that the classifier reads, drawn by the seed: it takes minutes over thousands
 
@@ -121,9 +121,13 @@ def recognised(page: Page) -> Section:
     except ValueError:  # too few to learn from some and be asked about others
         return Section("recognisability", "Recognisability", told, "", lacks)
     bounds = percent(found.accuracy.value, found.accuracy.low, found.accuracy.high, found.accuracy.n)
-    rows = [("all arms at once", bounds, whole(found.chance))]
-    rows += [(f"{page.arm(a)} and {page.arm(b)}", whole(auc), whole(0.5)) for (a, b), auc in found.pairs.items()]
-    body = table("Arms told by their texts", ("which", "right", "chance"), rows)
+    rows: list[tuple[Cell, ...]] = [("all arms at once", bounds, whole(found.chance), found.accuracy.n)]
+    for (a, b), auc in found.pairs.items():
+        n = len(texts[a]) + len(texts[b])
+        rows.append(
+            (f"{page.arm(a)} and {page.arm(b)}", whole(auc) if n >= MIN_VOTES else TOO_FEW, whole(0.5), n),
+        )
+    body = table("Arms told by their texts", ("which", "right", "chance", "texts"), rows)
     return Section("recognisability", "Recognisability", told, body)
 
 

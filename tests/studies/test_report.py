@@ -271,8 +271,12 @@ def test_coverage_is_told_of_few_raters_alone(tmp_path: Path) -> None:
     said = {}
     for raters in (1, 9, 10, FEW):
         among = {rater.id for rater in all_of.raters[:raters]}
-        some = replace(all_of, ballots=tuple(ballot for ballot in all_of.ballots if ballot.rater in among))
-        said[raters] = strengths(Page(some, 0)).told
+        some = replace(
+            all_of,
+            raters=all_of.raters[:raters],
+            ballots=tuple(ballot for ballot in all_of.ballots if ballot.rater in among),
+        )
+        said[raters] = strengths(Page(some, 0)).told + Page(some, 0).intervals
     assert [raters for raters, told in said.items() if quoted in told] == [10]
     assert [raters for raters, told in said.items() if unknown in told] == [9]
 

@@ -17,6 +17,7 @@ from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
 from studies import judging, writing
+from studies.__main__ import main
 from studies.judge import LocalJudge
 from studies.made_up import fill as deal
 from studies.records import records
@@ -26,6 +27,7 @@ from studies.rooms import Room, Shown
 from studies.schedule import HUMAN, steps
 from studies.store import Candidate, Refused, Store, new_id
 from studies.studyfile import StudyError, read
+from studies.vectors import key_of
 
 FILE = """
 [study]
@@ -246,11 +248,84 @@ def test_a_person_takes_part_once(room: Room) -> None:
 
 def test_ids_that_come_later_are_taken_on_unless_they_are_somebody_elses(room: Room) -> None:
     begin(room, "a")
+    assert room.arrive("a", person="P").step == "practice"
     assert room.arrive("a", person="P", submission="S").step == "practice"
     [who] = room.store.db.rows("select * from participant")
     assert (who["platform_person"], who["platform_session"]) == ("P", "S")
     begin(room, "b")
     assert room.arrive("b", person="P", submission="S").step == "end"
+    judge(room, "b")
+    assert room.survey("b", {"age": "over 40"}).code == "DONE1"
+    assert room.arrive("b").code == "DONE1"
+    newcomer = room.arrive("b", person="Q", submission="S3")  # at a machine that somebody used without a link's ids
+    assert (newcomer.code, "took part already" in newcomer.told) == ("", True)
+    assert len(room.store.db.rows("select * from participant where platform_person = 'Q'")) == 0
+
+
+def test_a_code_is_of_no_use_to_a_stranger(room: Room) -> None:
+    begin(room, "a", person="P", submission="S")
+    code = room.stage("a").resume_code
+    with pytest.raises(Refused, match="took part already"):
+        room.resume("b", code, person="Q", submission="S2")
+    assert room.stage("b").step == "consent"
+    judge(room, "a")
+    room.survey("a", {"age": "over 40"})
+    with pytest.raises(Refused, match="has ended"):
+        room.resume("b", code)
+
+
+def test_the_words_that_were_agreed_to_stand(room: Room, written: Callable[..., Path]) -> None:
+    begin(room, "a")
+    changed = Room(room.store, read(written(FILE.replace("You read jokes.", "You read other jokes."))), clocked=False)
+    changed.consent("a", True)
+    who = room.register.of_session(room.id, "a")
+    assert who
+    assert room.register.answers(who.rater)["consent"] == "You read jokes."
+
+
+def test_who_withdraws_is_nowhere_any_more(room: Room, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin(room, "a", person="PERSON-17", submission="SUBMISSION-17")
+    begin(room, "b")
+    for session in ("a", "b"):
+        judge(room, session)
+        room.survey(session, {"age": "over 40"})
+    gone, stays = (room.register.of_session(room.id, session) for session in "ab")
+    assert gone
+    assert stays
+    likes = [(Item("made", "own", "joke", "A text that only this rater brought."), Signal("made:own", 1))]
+    room.store.add(gone.rater, likes)
+    room.store.vectors(["A text that only this rater brought."])
+    before = records(room.store, room.id)
+    code = room.stage("a").resume_code
+    folder = str(room.store.db.folder)
+    assert main(["forget", "--data-dir", folder, "--study", room.id, "--code", code]) == 0
+    after = records(Store(room.store.db.folder), room.id)
+    assert [rater.id for rater in after.raters] == [stays.rater]
+    assert {ballot.rater for ballot in after.ballots} == {stays.rater}
+    assert len(after.ballots) == len(before.ballots) / 2
+    assert [event.kind for event in after.events if event.kind == "withdrawn"] == ["withdrawn"]
+    for table in room.store.tables():
+        told = json.dumps(room.store.db.rows(f'select * from "{table}"'), default=repr)
+        for trace in (gone.rater, "PERSON-17", "SUBMISSION-17", code, "only this rater brought"):
+            assert trace not in told, table
+    key = key_of("A text that only this rater brought.")
+    assert room.store.db.rows("select 1 from vector where text_hash = :key", key=key) == []
+    assert room.store.db.rows("pragma foreign_key_check") == []
+    assert main(["forget", "--data-dir", folder, "--study", room.id, "--code", code]) == 2
+    assert "nobody in this study has the code" in capsys.readouterr().err
+
+
+def test_no_text_is_shown_twice_to_a_rater(tmp_path: Path, written: Callable[..., Path]) -> None:
+    path = written(FILE.replace('["pair"]', '["mark"]').replace("same = 1", "same = 0\nblocks = 3"))
+    store = Store(tmp_path / "data")
+    fill(store, path)
+    store.db.run("update candidate set text = 'One and the same joke is told again and again.' where arm = :a", a=NONE)
+    room = Room(store, read(path), clocked=False)
+    begin(room, "a")
+    judge(room, "a", choice="funny")
+    again = Counter(row["left_text"] for row in trials(room) if row["choice"] and row["purpose"] == "main")
+    assert set(again.values()) == {1}
+    assert "seen before" in {row["void_reason"] for row in trials(room)}
 
 
 def test_two_studies_in_one_folder_know_nothing_of_each_other(room: Room, written: Callable[..., Path]) -> None:
@@ -273,6 +348,9 @@ def test_a_no_keeps_no_ids(room: Room) -> None:
     room.consent("a", False, person="P", submission="S")
     [who] = room.store.db.rows("select * from participant")
     assert (who["platform_person"], who["platform_session"], who["completion"]) == ("", "", "no_consent")
+    assert room.arrive("a", person="P", submission="S").code == "NO1"  # a reload
+    [who] = room.store.db.rows("select * from participant")
+    assert (who["platform_person"], who["platform_session"]) == ("", "")
 
 
 def test_settings_that_change_are_logged_without_what_nobody_may_read(room: Room, written: Callable[..., Path]) -> None:
@@ -298,6 +376,8 @@ def test_marks_are_of_the_scale_of_the_study(tmp_path: Path, written: Callable[.
     there = shown(room, "a")
     with pytest.raises(Refused, match="use one of 1, 2, 3, 4, 5, skip"):
         room.vote("a", there.id, "funny")
+    with pytest.raises(Refused, match="nothing else is asked"):
+        room.vote("a", there.id, "4", [("left", "sounds_ai")])
     room.vote("a", there.id, "4")
     assert [row["choice"] for row in store.db.rows("select choice from vote")] == ["4"]
 
@@ -520,8 +600,7 @@ def test_who_brings_their_likes_does_so_once_and_before_the_trials(
         assert seen.report.likes == 5
         with pytest.raises(Refused, match="nothing to judge"):
             room.show("a")
-        with pytest.raises(Refused, match="makes 5 likes, and this study needs 7"):
-            room.bring("a", seen.ticket)
+        assert "makes 5 likes, and this study needs 7" in room.bring("a", seen.ticket).told
         assert (room.stage("a").step, room.stage("a").done) == ("import", 5)
         mine.write_text("text,like\n" + "\n".join(f"A stork number {n} came late to work,1" for n in range(5)))
         seen = room.look_into("a", mine)

@@ -9,7 +9,7 @@ from collectors.detect import open_source
 from engine.methods import arm_id
 from engine.methods.history import History
 from studies.schedule import HUMAN, steps
-from studies.studyfile import StudyError, read
+from studies.studyfile import StudyError, public, read
 
 EXAMPLES = Path(__file__).parents[2] / "studies" / "examples"
 LEAST = """
@@ -62,6 +62,8 @@ def test_what_is_not_said_has_a_sensible_value(tmp_path: Path) -> None:
         (("salad = 0", "salad = 1"), "line 5, salad: word salad is made of human_posts"),
         (("salad = 0", 'salad = "no"'), "line 5, salad: salad is 'no', not a int"),
         (("salad = 0", "salad = 0\nblocks = 0"), "line 6, blocks: blocks is at least 1"),
+        (("salad = 0", "salad = 0\ntopics = []"), "line 6, topics: topics are one or more, each once"),
+        (("salad = 0", 'salad = 0\ntopics = ["a", "b", "a"]'), "line 6, topics: topics are one or more, each once"),
         (("salad = 0", "salad = 0\nrepeat_every = 20"), "line 6, repeat_every: at least one in 10"),
         (("salad = 0", 'salad = 0\nkinds = ["pears"]'), "line 6, kinds: kinds are some of pair, card, mark"),
         (('consent = "Yes?"', 'consent = " "'), "line 3, consent: consent is missing or empty"),
@@ -206,3 +208,19 @@ def test_a_file_that_is_not_there_or_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StudyError, match="is no TOML"):
         read(tmp_path / "b.toml")
+
+
+def test_folders_are_nobodys_business():
+    told = {
+        "why": "FileNotFoundError: [Errno 2] No such file: '/home/alice/secret/adapter.safetensors'",
+        "design": {"arms": ["none-79049c@/home/alice/models/q4", "none@Qwen/Qwen2.5-1.5B-Instruct"]},
+        "posts": "/srv/studies/posts.csv",
+        "windows": "C:\\Users\\alice\\q4.gguf is gone",
+        "consent": "Write to https://example.org/about/us or tea/coffee/water, and/or call 3/4.",
+    }
+    said = public(told)
+    assert said["why"].endswith("No such file: 'adapter.safetensors'")
+    assert said["design"]["arms"] == ["none-79049c@q4", "none@Qwen/Qwen2.5-1.5B-Instruct"]
+    assert said["posts"] == "posts.csv"
+    assert said["windows"] == "q4.gguf is gone"
+    assert said["consent"] == told["consent"]
