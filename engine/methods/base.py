@@ -35,6 +35,9 @@ class Ask:
     max_new_tokens: int = 56
     choices: tuple[str, ...] = ()  # of a task: the answer is one of these, and nothing else
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))  # a list, where it was kept as JSON
+
     def instruction(self) -> str:
         """The request in words, the same for every method."""
         if self.kind == "task":

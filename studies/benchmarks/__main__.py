@@ -1,5 +1,5 @@
 """python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
-python -m studies.benchmarks jester --data DIR: the offline benchmarks."""
+python -m studies.benchmarks jester|humour|lamp --data DIR: the offline benchmarks."""
 
 import argparse
 import json

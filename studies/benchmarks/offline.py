@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.benchmarks import jester
+from studies.benchmarks import humour, jester, lamp, lamp_files
 from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
 
-BENCHMARKS: dict[str, Benchmark] = {"jester": jester}
+BENCHMARKS: dict[str, Benchmark] = {"humour": humour, "jester": jester, "lamp": lamp}
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
@@ -17,6 +17,11 @@ def main(name: str, arguments: Sequence[str]) -> int:
     benchmark = BENCHMARKS[name]
     options = _parser(name, benchmark).parse_args(arguments)
     try:
+        if "fetch" in options and options.fetch:
+            task, split = options.fetch
+            for said in lamp_files.fetch(task, split, options.data):
+                sys.stderr.write(f"{said}\n")
+            return 0
         told = _experiment(options.experiment, name) if options.experiment else {}
         told |= {key: value for key, value in vars(options).items() if value is not None and key in _fields(benchmark)}
         for line in run(benchmark, settings_of(benchmark, told), options.work):
@@ -45,6 +50,11 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     parser.add_argument("--model", help="as in app.py")
     parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
+    if name == "lamp":
+        parser.add_argument("--train", metavar="DIR", help="files of the people who teach, laid out as those of --data")
+        parser.add_argument("--task", help="where the files name another than they hold, as LaMP_2N for news")
+        fetch = "download a split into --data and end, as LaMP_2_new dev"
+        parser.add_argument("--fetch", nargs=2, metavar=("TASK", "SPLIT"), help=fetch)
     return parser
 
 

@@ -27,7 +27,19 @@ from studies.benchmarks import scores
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
-PACKAGES = ("lenskit", "numpy", "pandas", "scikit-learn", "scipy", "sentence-transformers", "torch", "transformers")
+FOLDERS = ("data", "train")  # settings that say where files lie; what is in them stands in the result by its hash
+PACKAGES = (
+    "bm25s",
+    "lenskit",
+    "numpy",
+    "pandas",
+    "rouge-score",
+    "scikit-learn",
+    "scipy",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+)
 
 
 class CannotRun(ValueError):
@@ -77,8 +89,15 @@ def settings_of(benchmark: Benchmark, told: Mapping[str, Any]) -> Any:
 
 
 def plain(settings: Any) -> Row:
-    """All settings but where the data lies."""
-    return {key: value for key, value in asdict(settings).items() if key != "data"}
+    """All settings but where data lies."""
+    return {key: value for key, value in asdict(settings).items() if key not in FOLDERS}
+
+
+def _modules(benchmark: Benchmark) -> Iterator[Path]:
+    """The files that compute its cells: its own, and those beside it whose names begin with its."""
+    own = Path(benchmark.__file__ or "")
+    yield own
+    yield from own.parent.glob(f"{own.stem}_*.py")
 
 
 def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
@@ -86,9 +105,9 @@ def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
 
     A cell that fails is told and does not stop the rest; the same command tries it again. Raises CannotRun.
     """
-    data = {path.name: _digest(path) for path in benchmark.files(settings)}
+    data = {f"{path.parent.name}/{path.name}": _digest(path) for path in benchmark.files(settings)}
     told = plain(settings)
-    code = [_digest(Path(file)) for file in (benchmark.__file__ or "", scores.__file__)]
+    code = [_digest(path) for path in (*sorted(_modules(benchmark)), Path(scores.__file__))]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, told, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
 Z = 1.96
+WRONG = ", wrong person"  # ends the name of a row that is given somebody else's past
 
 
 def of_ratings(truth: Floats, predicted: Floats, user: NDArray[np.intp], *, span: float) -> dict[str, float]:
@@ -97,3 +98,22 @@ def regression(gold: Sequence[int], said: Sequence[str | None]) -> dict[str, flo
         "rmse": float(np.sqrt(np.mean(np.square(off)))),
         "parse_failures": failures,
     }
+
+
+def rouge(gold: Sequence[str], said: Sequence[str]) -> Floats:
+    """ROUGE-1 and ROUGE-L, F measure, of each text (N, 2): rouge-score without a stemmer, as LaMP scores them."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rouge1", "rougeL"])
+    found = [scorer.score(truth.strip(), text.strip()) for truth, text in zip(gold, said, strict=True)]
+    return np.array([[one["rouge1"].fmeasure, one["rougeL"].fmeasure] for one in found], float).reshape(-1, 2)
+
+
+def generation(gold: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+    """Mean ROUGE-1 and ROUGE-L, and BLEU of the whole by sacrebleu, all from 0 to 1. No METEOR: its synonyms are a
+    database that no package brings along."""
+    from sacrebleu import corpus_bleu
+
+    one, longest = rouge(gold, said).mean(0)
+    bleu = corpus_bleu([text.strip() for text in said], [[text.strip() for text in gold]]).score / 100
+    return {"n": len(gold), "rouge1": float(one), "rougeL": float(longest), "bleu": float(bleu)}

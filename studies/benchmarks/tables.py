@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studies.benchmarks.runs import RESULTS
+from studies.benchmarks.scores import WRONG
 
 Row = Mapping[str, Any]
 
@@ -49,6 +50,40 @@ def jester(name: str = "jester") -> str:
     head = ("method", *(f"{k} known" for k in known))
     parts.append(f"**New people of whom so many ratings are known: pair accuracy**\n\n{_table(head, body)}")
     return "\n\n".join(parts)
+
+
+def lamp(name: str) -> str:
+    """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it."""
+    rows: list[Row] = result(name)["rows"]
+    texts, rated = "rougeL" in rows[0], "mae" in rows[0]
+    main = "rougeL" if texts else "accuracy"
+    named = {"rougeL": "ROUGE-L", "accuracy": "accuracy", "rouge1": "ROUGE-1", "bleu": "BLEU"}
+    named |= {"macro_f1": "macro-F1", "mae": "MAE", "rmse": "RMSE"}
+    more = ("rouge1", "bleu") if texts else ("macro_f1", *(("mae", "rmse") if rated else ()))
+    of: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        of.setdefault((row["method"], row["way"]), []).append(row)
+    body = []
+    for (method, way), some in of.items():
+        if method.endswith(WRONG):
+            continue
+        wrong = of.get((f"{method}{WRONG}", way))
+        body.append(
+            (
+                method,
+                way,
+                _with_half(some, main),
+                _with_half(wrong, main) if wrong else "",
+                *(_mean(some, key) for key in more),
+                f"{_most(some, 'parse_failures'):.0f} of {some[0]['n']}",
+                f"{sum(row['prompt_tokens'] for row in some) / len(some):.0f}",
+                f"{_most(some, 'trained_parameters'):,.0f}",
+                _mean(some, "latency") if some[0]["prompt_tokens"] else "",
+            )
+        )
+    told = ("empty",) if texts else ("no label",)
+    head = ("method", "way", named[main], WRONG.strip(", "), *(named[key] for key in more), *told)
+    return _table((*head, "prompt tokens", "trained", "seconds a question"), body)
 
 
 def _by(rows: Iterable[Row], key: str) -> list[tuple[str, list[Row]]]:
