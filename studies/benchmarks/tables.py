@@ -56,7 +56,7 @@ def lamp(name: str) -> str:
     """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it."""
     rows: list[Row] = result(name)["rows"]
     texts, rated = "rougeL" in rows[0], "mae" in rows[0]
-    main = "rougeL" if texts else "accuracy"
+    main, trained = "rougeL" if texts else "accuracy", any("train_seconds" in row for row in rows)
     named = {"rougeL": "ROUGE-L", "accuracy": "accuracy", "rouge1": "ROUGE-1", "bleu": "BLEU"}
     named |= {"macro_f1": "macro-F1", "mae": "MAE", "rmse": "RMSE"}
     more = ("rouge1", "bleu") if texts else ("macro_f1", *(("mae", "rmse") if rated else ()))
@@ -78,12 +78,50 @@ def lamp(name: str) -> str:
                 f"{_most(some, 'parse_failures'):.0f} of {some[0]['n']}",
                 f"{sum(row['prompt_tokens'] for row in some) / len(some):.0f}",
                 f"{_most(some, 'trained_parameters'):,.0f}",
+                *((f"{sum(row.get('train_seconds', 0) for row in some) / len(some):.0f}",) if trained else ()),
                 _mean(some, "latency") if some[0]["prompt_tokens"] else "",
             )
         )
     told = ("empty",) if texts else ("no label",)
     head = ("method", "way", named[main], WRONG.strip(", "), *(named[key] for key in more), *told)
-    return _table((*head, "prompt tokens", "trained", "seconds a question"), body)
+    took = ("seconds of training",) if trained else ()
+    return _table((*head, "prompt tokens", "trained", *took, "seconds a question"), body)
+
+
+def humour(name: str = "humour") -> str:
+    parts = []
+    rows = result(name)["rows"]
+    pairs = [row for row in rows if "accuracy_half" in row]
+    tasks = list(dict.fromkeys(row["task"] for row in pairs))
+    body = [
+        (method, *(_with_half([row for row in some if row["task"] == task], "accuracy") for task in tasks))
+        for method, some in _by(pairs, "method")
+    ]
+    parts.append(f"**The funnier of two: how often right**\n\n{_table(('method', *tasks), body)}")
+    keys = {"headlines": ("rmse", "rank"), "jokes or news": ("auc", "accuracy")}
+    head = (
+        "method",
+        *(
+            f"{task}: {key if key in ('rank', 'accuracy') else key.upper()}"
+            for task, some in keys.items()
+            for key in some
+        ),
+    )
+    body = [
+        (
+            method,
+            *(
+                "" if key not in row else _number(row[key])
+                for task, some_keys in keys.items()
+                for row in some
+                if row["task"] == task
+                for key in some_keys
+            ),
+        )
+        for method, some in _by([row for row in rows if row["task"] in keys], "method")
+    ]
+    parts.append(f"**Single texts**\n\n{_table(head, body)}")
+    return "\n\n".join(parts)
 
 
 def _by(rows: Iterable[Row], key: str) -> list[tuple[str, list[Row]]]:
