@@ -2,7 +2,8 @@
 
 Classic rows count, compare and regress. Prompt rows ask a language model, which is told nothing, or items of the
 person's past that are found by BM25, by meaning or by recency, or a summary; where answers are labels, each is answered
-in three ways (`lamp_answers`). Every personal row has a control that is given the past of somebody else.
+in three ways (`lamp_answers`). Trained rows learn from people who are not judged (`lamp_trained`). Every personal row
+has a control that is given the past of somebody else.
 
 Judged are the people of `data`; those of `train` teach, or without it seven people of ten of `data`, who then know
 nothing that is asked of the others. Intervals are over people. A set that is only shaped like LaMP stays a set of its
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.benchmarks import lamp_classic, lamp_prompts, scores
+from studies.benchmarks import lamp_classic, lamp_prompts, lamp_trained, scores
 from studies.benchmarks.lamp_answers import WAYS, Answer, Asked, answers, model
 from studies.benchmarks.lamp_classic import Teachers, taught_by
 from studies.benchmarks.lamp_files import Past, Question, Task, found, read
@@ -47,6 +48,7 @@ class Settings:
     ks: tuple[int, ...] = (1, 4, 8)
     window: int = 512  # tokens of a request, as in LaMP's own runs
     longest: int = 64  # tokens of a text that is written
+    trained: tuple[str, ...] = ()  # rows whose method learns, by their names, or "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ def cells(settings: Settings) -> Iterator[Cell]:
         if unknown := sorted({*getattr(settings, name)} - {*known}):
             raise CannotRun(f"{unknown[0]!r} is none of the {name}: use {', '.join(known)}")
     labelled = whole.task.kind != "text"
+    trained = lamp_trained.rows_for(whole.task, settings.trained)
     for seed in range(settings.seeds):
         for name in lamp_classic.rows_for(whole.task) if labelled else ():
             for wrong in (False, True)[: 1 + lamp_classic.ROWS[name][1]]:
@@ -82,6 +85,12 @@ def cells(settings: Settings) -> Iterator[Cell]:
                 for way in ways if labelled else ("free",):
                     of = {"method": f"{name}{WRONG * wrong}", "way": way, "seed": seed}
                     yield Cell(of, _prompted(whole, picks, way, seed, wrong))
+        for name in trained:
+            for wrong in (False, True)[: 1 + lamp_trained.ROWS[name]]:
+                for way in lamp_trained.WAYS:
+                    if way in settings.ways and (not wrong or way in settings.controls):
+                        of = {"method": f"{name}{WRONG * wrong}", "way": way, "seed": seed}
+                        yield Cell(of, _trained(whole, name, way, seed, wrong))
 
 
 # ---- people
@@ -162,6 +171,17 @@ def _prompted(whole: Split, picks: Picks, way: str, seed: int, wrong: bool) -> C
     return computed
 
 
+def _trained(whole: Split, name: str, way: str, seed: int, wrong: bool) -> Callable[[], Done]:
+    def computed() -> Done:
+        lamp_trained.apart_from(whole.teachers, whole.judged)
+        lm, window = model(whole.settings.model), whole.settings.window
+        questions = _asked(whole, seed, wrong)
+        told, figures = lamp_trained.answered(lm, whole.teachers, questions, name, way, seed, window)
+        return _done(whole, [answer.said for answer in told], told, **figures)
+
+    return computed
+
+
 def prompts(settings: Settings, task: Task) -> dict[str, tuple[Picks, bool]]:
     """The rows that only prompt, and whether each is personal."""
     rows: dict[str, tuple[Picks, bool]] = {"none": (_history("recency", 0), False)}
@@ -200,7 +220,7 @@ def _summary(name: str, past: tuple[Past, ...]) -> str:
 # ---- figures
 
 
-def _done(whole: Split, said: Sequence[str], told: Sequence[Answer] = (), trained_parameters: int = 0) -> Done:
+def _done(whole: Split, said: Sequence[str], told: Sequence[Answer] = (), **more: float) -> Done:
     questions, task = whole.judged, whole.task
     gold, people = [question.gold for question in questions], [question.person for question in questions]
     figures: Row
@@ -218,7 +238,7 @@ def _done(whole: Split, said: Sequence[str], told: Sequence[Answer] = (), traine
     figures["people"] = len(set(people))
     figures["prompt_tokens"] = float(np.mean([answer.prompt_tokens for answer in told])) if told else 0.0
     figures["latency"] = float(np.mean([answer.seconds for answer in told])) if told else 0.0
-    figures |= {"trained_parameters": trained_parameters, "skipped_items": whole.skipped}
+    figures |= {"trained_parameters": 0, **more, "skipped_items": whole.skipped}
     lines = zip((question.id for question in questions), people, gold, said, strict=True)
     return Done(figures, lines)
 
