@@ -209,7 +209,8 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
     share = hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # the ends of a share of 0 or 1 are these themselves, whatever rounding makes of them
+    return max(0.0, min(float(middle - half), share)), min(1.0, max(float(middle + half), share))
 
 
 def arms_of(ballots: Sequence[Ballot]) -> list[str]:

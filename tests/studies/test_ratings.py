@@ -384,3 +384,12 @@ def test_few_raters_reach_far() -> None:
     assert reach(1) == reach(2) == pytest.approx(12.706 * 2**0.5, abs=1e-3)
     assert reach(5) == pytest.approx(2.776 * (5 / 4) ** 0.5, abs=1e-3)
     assert reach(40) == pytest.approx(2.023 * (40 / 39) ** 0.5, abs=1e-3)
+
+
+def test_an_interval_holds_its_share_whatever_rounding_does() -> None:
+    for n in range(1, 60):
+        assert wilson(0, n)[0] == 0.0
+        assert wilson(n, n)[1] == 1.0
+        for hits in range(n + 1):
+            low, high = wilson(hits, n)
+            assert low <= hits / n <= high
