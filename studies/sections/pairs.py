@@ -7,10 +7,9 @@ from itertools import combinations
 from studies.figures import NONE, Cell, forest, lines, table, whole
 from studies.ratings import RESAMPLES, Standing, rates, standings
 from studies.sections.alone import of_rates
-from studies.sections.page import Page, Section, bar, between, signed
+from studies.sections.page import COVERAGE, MEASURED, Page, Section, bar, between, signed
 from studies.sequential import ENOUGH, evidence
 
-COVERAGE = {10: 0.957, 20: 0.950, 40: 0.951, 80: 0.950}  # of standings by number of raters: python -m studies simulate
 FEW = 20  # raters, under which a reader may doubt an interval that is drawn from them
 MARGIN = 0.1  # a share of wins that is within this of one half is as good as one half
 
@@ -51,7 +50,7 @@ def _drawn(raters: int) -> str:
 
 def _measured(raters: int) -> str:
     """How often intervals from so few raters held the truth, "" where that is not known or they are not few."""
-    if not min(COVERAGE) <= raters < FEW:
+    if not MEASURED <= raters < FEW:
         return ""
     nearest = min(COVERAGE, key=lambda n: abs(n - raters))
     return f" In simulated studies of {nearest} raters they held the truth {COVERAGE[nearest]:.1%} of the time."
