@@ -39,8 +39,9 @@ from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
 WAYS = ("choice", "score")
-# one state in about three minutes of one core; what is patched reads its whole request at every step
-PATCHED = Recipe(steps=60, batch=4, accumulate=2, lr=1e-3, evaluate_every=15, max_target_tokens=12)
+# one state in about five minutes of one core; what is patched reads its whole request at every step. Steps and rate
+# are from people who teach, four of five taught and the fifth looked at (log 2026-11-27)
+PATCHED = Recipe(steps=80, batch=4, accumulate=2, lr=1e-3, evaluate_every=20, max_target_tokens=12)
 PREFIXED = Recipe(steps=150, batch=4, accumulate=2, lr=1e-3, evaluate_every=30, max_target_tokens=12)
 SHORT = 64  # tokens of what is asked, where it teaches
 MOST_OF_ONE, MOST_STOPPING = 16, 4  # the latest items of one teacher: else the few with hundreds decide

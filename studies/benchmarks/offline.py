@@ -24,12 +24,12 @@ def main(name: str, arguments: Sequence[str]) -> int:
             return 0
         told = _experiment(options.experiment, name) if options.experiment else {}
         told |= {key: value for key, value in vars(options).items() if value is not None and key in _fields(benchmark)}
-        for line in run(benchmark, settings_of(benchmark, told), options.work):
+        for line in run(benchmark, settings_of(benchmark, told), options.work, options.only):
             if isinstance(line, str):
                 sys.stderr.write(f"{line}\n")
                 sys.stderr.flush()
                 continue
-            if options.experiment and not options.json:
+            if options.experiment and not options.json and options.only is None:
                 sys.stdout.write(f"{save(line, options.experiment)}\n")
             else:
                 sys.stdout.write(f"{json.dumps(line)}\n")
@@ -47,6 +47,8 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, help="how many people at most")
     parser.add_argument("--seeds", type=int, help="how many seeds, from 0")
+    only = "one seed alone, for processes beside each other; the run without it keeps the result of all"
+    parser.add_argument("--only", type=int, metavar="SEED", help=only)
     parser.add_argument("--model", help="as in app.py")
     parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")

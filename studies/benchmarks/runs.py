@@ -100,10 +100,11 @@ def _modules(benchmark: Benchmark) -> Iterator[Path]:
     yield from own.parent.glob(f"{own.stem}_*.py")
 
 
-def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
+def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None) -> Iterator[str | Row]:
     """Compute every cell that the work folder does not hold yet. Yields lines of progress, then the result.
 
-    A cell that fails is told and does not stop the rest; the same command tries it again. Raises CannotRun.
+    A cell that fails is told and does not stop the rest; the same command tries it again. With `only` the cells of one
+    seed: processes share a work folder so, and a last run finds them all there. Raises CannotRun.
     """
     data = {f"{path.parent.name}/{path.name}": _digest(path) for path in benchmark.files(settings)}
     told = plain(settings)
@@ -112,7 +113,8 @@ def run(benchmark: Benchmark, settings: Any, work: Path) -> Iterator[str | Row]:
     held.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed: list[Row] = []
-    todo, spent = list(benchmark.cells(settings)), 0.0
+    todo = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
+    spent = 0.0
     for n, cell in enumerate(todo):
         path = held / f"{cell.key}.json"
         if not path.is_file():

@@ -65,6 +65,15 @@ def test_cells_that_are_done_are_not_computed_again_and_one_that_failed_is(toy: 
     assert len(list((tmp_path / "work").rglob("*.predictions.jsonl.gz"))) == 3 - 1
 
 
+def test_processes_share_a_work_folder_by_seeds(toy: Toy, tmp_path: Path) -> None:
+    for seed in (1, 0):
+        *_, part = run(toy, toy.settings, tmp_path / "work", seed)
+        assert isinstance(part, dict)
+        assert [row["seed"] for row in part["rows"]] == [seed]
+    assert [row["seed"] for row in last(toy, tmp_path)["rows"]] == [0, 1]
+    assert toy.count == 2
+
+
 def test_other_data_or_settings_are_other_cells(toy: Toy, tmp_path: Path) -> None:
     before = last(toy, tmp_path)["data"]
     (tmp_path / "a.txt").write_text("y")
