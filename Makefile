@@ -1,4 +1,4 @@
-.PHONY: run test lint fix docs tables shots bench pretrain
+.PHONY: run test lint fix docs tables shots bench bench-gpu bench-small pretrain
 
 run:            ## the app on http://127.0.0.1:7860
 	python app.py
@@ -23,6 +23,30 @@ bench:          ## start, first pair, votes, memory; then 100 kills
 	python -m studies.benchmarks crash --json
 
 DATA ?= ../shared/data
+LAMP ?= $(DATA)/lamp2_like
+OUT ?= palate-bench
+SEEDS ?= 3
+TRAINED ?= all
+FLAGS = --work $(OUT)/work --json --seeds $(SEEDS) $(if $(LIMIT),--limit $(LIMIT)) $(if $(MODEL),--model $(MODEL))
+
+bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 8 billion parameters, and the tables: results
+                ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn`; LIMIT
+                ## people, SEEDS, TRAINED rows, TAUGHT texts make it smaller. One that fails does not stop the rest
+	mkdir -p $(OUT)
+	@failed=0; \
+	one() { \
+		python -m studies.benchmarks "$$@" $(FLAGS) >$(OUT)/$$1.part || { failed=1; echo "$$1 failed" >&2; }; \
+		if [ -s $(OUT)/$$1.part ]; then mv $(OUT)/$$1.part $(OUT)/$$1.json; else rm $(OUT)/$$1.part; fi; \
+	}; \
+	one jester --data $(DATA)/jester; \
+	one humour --data $(DATA) $(if $(TAUGHT),--taught $(TAUGHT)); \
+	one lamp --data $(LAMP) $(if $(TRAINED),--trained "$(TRAINED)"); \
+	one generation --data $(DATA)/jester $(if $(STATES),--states $(STATES)); \
+	python -m studies.benchmarks tables $(OUT) && exit $$failed
+
+bench-small:    ## the same, 50 people and one seed, and no rows that learn
+	$(MAKE) bench-gpu LIMIT=50 SEEDS=1 TRAINED= TAUGHT=1000
+
 WORK ?= /tmp/palate-pretrain
 JOKES = $(DATA)/rjokes/dev.csv.gz $(DATA)/short_jokes/jokes.csv.gz $(DATA)/stupidstuff/jokes.csv.gz
 PEOPLE = python -m engine.pretrained.population --jester $(DATA)/jester --jokes $(JOKES)

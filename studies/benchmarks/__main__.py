@@ -1,17 +1,35 @@
 """python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
-python -m studies.benchmarks jester|humour|lamp --data DIR: the offline benchmarks."""
+python -m studies.benchmarks jester|humour|lamp|generation --data DIR: the offline benchmarks.
+python -m studies.benchmarks writers --data DIR --out DIR: lay out a set of texts for `lamp`.
+python -m studies.benchmarks tables FOLDER: the tables of what they wrote."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from studies.benchmarks import adapters, arithmetic, crash, exports, load, offline, profile, speed, tagging
+from studies.benchmarks import (
+    adapters,
+    arithmetic,
+    crash,
+    exports,
+    lamp_writers,
+    load,
+    offline,
+    profile,
+    speed,
+    tables,
+    tagging,
+)
 
 
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in offline.BENCHMARKS:
         raise SystemExit(offline.main(sys.argv[1], sys.argv[2:]))
+    if sys.argv[1:2] == ["writers"]:
+        raise SystemExit(lamp_writers.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["tables"]:
+        raise SystemExit(tables.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
     parser.add_argument("what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"])
     parser.add_argument("--json", action="store_true", help="one JSON line")

@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from engine import encoder
 from engine.backbone import Backbone
+from studies.benchmarks.rows import ALL, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done
 from studies.benchmarks.scores import Floats, ratio
 from studies.detect import traces
@@ -32,19 +33,21 @@ Task = Literal["captions 10", "captions 30", "headline pairs", "headlines", "jok
 RANKS: dict[str, tuple[int, int]] = {"captions 10": (1, 1000), "captions 30": (21, 300)}
 PAIRS = 20  # of one cartoon
 JUDGED = 30  # of a hundred cartoons, or rows
-TAUGHT = 8_000  # pairs or texts at most
+SCALED = 400  # of the pairs or texts that teach, a language model is asked at most so many
 EDIT = re.compile(r"<(.+?)/>")
 FOLDERS = {"newyorker_captions": "captions.csv.gz", "humicroedit": "task2_dev.csv.gz"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`limit` is of pairs or texts that judge, of each task."""
+    """`limit` is of pairs or texts that judge, `taught` of those that teach, of each task."""
 
     data: Path
     limit: int = 3000
+    taught: int = 8000
     seeds: int = 1
     model: str = ""
+    methods: tuple[str, ...] = ALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,10 @@ def files(settings: Settings) -> list[Path]:
 
 
 def cells(settings: Settings) -> Iterator[Cell]:
+    yield from of_methods(_all_cells(settings), settings.methods)
+
+
+def _all_cells(settings: Settings) -> Iterator[Cell]:
     for task in ("captions 10", "captions 30", "headline pairs"):
         for name, judge in PAIR_JUDGES.items():
             yield Cell({"task": task, "method": name}, _of_pairs(settings, task, judge))
@@ -128,7 +135,7 @@ def pairs(settings: Settings, task: str) -> tuple[Pairs, Pairs]:
     else:
         parts = _caption_pairs(settings.data / "newyorker_captions", *RANKS[task])
     taught, judged = ([row for row in part] for part in parts)
-    return _as_pairs(taught[:TAUGHT]), _as_pairs(judged[: settings.limit])
+    return _as_pairs(taught[: settings.taught]), _as_pairs(judged[: settings.limit])
 
 
 def texts(settings: Settings, task: str) -> tuple[Texts, Texts]:
@@ -144,7 +151,7 @@ def texts(settings: Settings, task: str) -> tuple[Texts, Texts]:
         for text, joke, row in zip(table["text"], table["humor"].astype(float), table["row_id"], strict=True):
             parts[_judges("rows", str(row))].append((text, joke, row))
     taught, judged = parts
-    return _as_texts(taught[:TAUGHT]), _as_texts(judged[: settings.limit])
+    return _as_texts(taught[: settings.taught]), _as_texts(judged[: settings.limit])
 
 
 Row = tuple[str, str, str]  # the funnier text, the other one, what the pair hangs together by
@@ -238,7 +245,7 @@ def by_vectors(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
 def likelier(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
     """The text that the language model finds likelier, or less likely, whichever won more often where it was taught."""
     lm = _model(settings.model)
-    some = min(len(taught.first), 400)
+    some = min(len(taught.first), SCALED)
     learned = traces(lm, taught.first[:some]).likelihood - traces(lm, taught.second[:some]).likelihood
     way = np.sign(np.mean(np.sign(learned) * (2 * taught.right[:some] - 1))) or 1.0
     return np.asarray(way * (traces(lm, judged.first).likelihood - traces(lm, judged.second).likelihood))
@@ -267,9 +274,9 @@ def graded_by_vectors(settings: Settings, taught: Texts, judged: Texts) -> Float
 
 
 def graded_when_asked(settings: Settings, taught: Texts, judged: Texts) -> Floats:
-    """The language model is asked whether the text is funny; its log-odds are brought to the scale by 400 texts."""
+    """The language model is asked whether the text is funny; some that teach bring its log-odds to the scale."""
     judge = LocalJudge(_model(settings.model))
-    order = np.random.default_rng(0).permutation(len(taught.texts))[:400]
+    order = np.random.default_rng(0).permutation(len(taught.texts))[:SCALED]
     odds = np.array(judge.funny([taught.texts[n] for n in order]))
     slope, start = np.polyfit(odds, taught.said[order], 1)
     return np.asarray(start + slope * np.array(judge.funny(judged.texts)))

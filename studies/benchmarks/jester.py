@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from engine import encoder
 from engine.backbone import Backbone
+from studies.benchmarks.jester_intervals import half_over_both, half_over_people
+from studies.benchmarks.rows import ALL, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done
 from studies.benchmarks.scores import Floats, of_ratings
 from studies.judge import LocalJudge
@@ -40,6 +42,7 @@ class Settings:
     als_ridge: float = 0.3
     text_ridge: float = 100.0  # of one's own text kernel: the variance that no text explains
     model: str = ""  # of the judge
+    methods: tuple[str, ...] = ALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,10 @@ def files(settings: Settings) -> list[Path]:
 
 
 def cells(settings: Settings) -> Iterator[Cell]:
+    yield from of_methods(_all_cells(settings), settings.methods)
+
+
+def _all_cells(settings: Settings) -> Iterator[Cell]:
     for seed in range(settings.seeds):
         for name, predict in PREDICTORS.items():
             of = {"method": name, "seed": seed}
@@ -144,7 +151,10 @@ def _done(found: list[tuple[Floats, Floats]]) -> Done:
         rows.append((user + offset, joke, held[user, joke], np.clip(predicted[user, joke], -10, 10)))
         offset += len(held)
     user, joke, truth, said = (np.concatenate(part) for part in zip(*rows, strict=True))
+    people = len(found[0][0])
     figures = of_ratings(truth, said, user, span=SPAN)
+    figures["pair_accuracy_half"] = half_over_people(truth, said, user, people)
+    figures["pair_accuracy_half_jokes"] = half_over_both(truth, said, user, joke, people)
     lines = zip(user.tolist(), joke.tolist(), truth.tolist(), said.round(3).tolist(), strict=True)
     return Done(figures, lines)
 

@@ -2,8 +2,8 @@
 
 Classic rows count, compare and regress. Prompt rows ask a language model, which is told nothing, or items of the
 person's past that are found by BM25, by meaning or by recency, or a summary; where answers are labels, each is answered
-in three ways (`lamp_answers`). Trained rows learn from people who are not judged (`lamp_trained`). Every personal row
-has a control that is given the past of somebody else.
+in several ways (`lamp_answers`). Trained rows learn from people who are not judged (`lamp_trained`, of texts
+`lamp_texts`). Every personal row has a control that is given the past of somebody else.
 
 Judged are the people of `data`; those of `train` teach, or without it seven people of ten of `data`, who then know
 nothing that is asked of the others. Intervals are over people. A set that is only shaped like LaMP stays a set of its
@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.benchmarks import lamp_classic, lamp_prompts, lamp_trained, scores
-from studies.benchmarks.lamp_answers import WAYS, Answer, Asked, answers, model
+from studies.benchmarks import lamp_classic, lamp_prompts, lamp_texts, lamp_trained, scores
+from studies.benchmarks.lamp_answers import LEARNED, WAYS, Answer, Asked, answers, model
 from studies.benchmarks.lamp_classic import Teachers, taught_by
 from studies.benchmarks.lamp_files import Past, Question, Task, found, read
+from studies.benchmarks.rows import ALL, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG
 
@@ -42,13 +43,15 @@ class Settings:
     seen: bool = False
     seeds: int = 3
     model: str = ""
-    ways: tuple[str, ...] = WAYS
+    ways: tuple[str, ...] = ("free", "choice", "score")
     controls: tuple[str, ...] = ("choice",)  # those ways in which the wrong person is asked
     retrievers: tuple[str, ...] = lamp_prompts.RETRIEVERS
     ks: tuple[int, ...] = (1, 4, 8)
     window: int = 512  # tokens of a request, as in LaMP's own runs
     longest: int = 64  # tokens of a text that is written
     trained: tuple[str, ...] = ()  # rows whose method learns, by their names, or "all"
+    balanced: bool = False  # whether what teaches these gives each label as often as any other
+    methods: tuple[str, ...] = ALL  # or these rows alone, those that learn among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +75,25 @@ def cells(settings: Settings) -> Iterator[Cell]:
     for name, known in (("ways", WAYS), ("controls", WAYS), ("retrievers", lamp_prompts.RETRIEVERS)):
         if unknown := sorted({*getattr(settings, name)} - {*known}):
             raise CannotRun(f"{unknown[0]!r} is none of the {name}: use {', '.join(known)}")
+    if "pmi" in settings.ways and whole.task.name == "LaMP_1":
+        raise CannotRun("LaMP_1 asks of no text that could be left out: take 'pmi' out of the ways")
+    labelled, named = whole.task.kind != "text", "all" not in settings.methods
+    rows_for = lamp_trained.rows_for if labelled else lamp_texts.rows_for
+    trained = rows_for(whole.task, ALL if named else settings.trained)
+    yield from of_methods(_all_cells(whole, settings, trained), settings.methods)
+
+
+def _all_cells(whole: Split, settings: Settings, trained: Sequence[str]) -> Iterator[Cell]:
     labelled = whole.task.kind != "text"
-    trained = lamp_trained.rows_for(whole.task, settings.trained)
     for seed in range(settings.seeds):
         for name in lamp_classic.rows_for(whole.task) if labelled else ():
             for wrong in (False, True)[: 1 + lamp_classic.ROWS[name][1]]:
                 of = {"method": f"{name}{WRONG * wrong}", "way": "classic", "seed": seed}
                 yield Cell(of, _classic(whole, name, seed, wrong))
+        for name, personal in lamp_texts.FLOORS.items() if not labelled else ():
+            for wrong in (False, True)[: 1 + personal]:
+                of = {"method": f"{name}{WRONG * wrong}", "way": "classic", "seed": seed}
+                yield Cell(of, _copied(whole, name, seed, wrong))
         for name, (picks, personal) in prompts(settings, whole.task).items():
             for wrong in (False, True)[: 1 + personal]:
                 ways = (way for way in settings.ways if not wrong or way in settings.controls)
@@ -86,9 +101,9 @@ def cells(settings: Settings) -> Iterator[Cell]:
                     of = {"method": f"{name}{WRONG * wrong}", "way": way, "seed": seed}
                     yield Cell(of, _prompted(whole, picks, way, seed, wrong))
         for name in trained:
-            for wrong in (False, True)[: 1 + lamp_trained.ROWS[name]]:
-                for way in lamp_trained.WAYS:
-                    if way in settings.ways and (not wrong or way in settings.controls):
+            for wrong in (False, True)[: 1 + (lamp_trained if labelled else lamp_texts).ROWS[name]]:
+                for way in LEARNED if labelled else ("free",):
+                    if not labelled or (way in settings.ways and (not wrong or way in settings.controls)):
                         of = {"method": f"{name}{WRONG * wrong}", "way": way, "seed": seed}
                         yield Cell(of, _trained(whole, name, way, seed, wrong))
 
@@ -106,8 +121,8 @@ def split(settings: Settings) -> Split:
             raise CannotRun(f"{settings.train} is of {taught.task.name} and {settings.data} of {data.task.name}")
         judged, others, skipped = data.questions, taught.questions, data.skipped + taught.skipped
     else:
-        judged = tuple(q for q in data.questions if _held_out(q.person))
-        others = tuple(q for q in data.questions if not _held_out(q.person))
+        judged = tuple(q for q in data.questions if held_out(q.person))
+        others = tuple(q for q in data.questions if not held_out(q.person))
         skipped = data.skipped
     judged = _first(judged, settings.limit)
     if not judged:
@@ -117,7 +132,8 @@ def split(settings: Settings) -> Split:
     return Split(teachers, judged, skipped, settings)
 
 
-def _held_out(person: str) -> bool:
+def held_out(person: str) -> bool:
+    """Whether somebody is judged, where nobody is told to teach."""
     return _hash(person) % 100 >= 70
 
 
@@ -158,13 +174,19 @@ def _classic(whole: Split, name: str, seed: int, wrong: bool) -> Callable[[], Do
     return computed
 
 
+def _copied(whole: Split, name: str, seed: int, wrong: bool) -> Callable[[], Done]:
+    return lambda: _done(whole, lamp_texts.copied(whole.teachers, _asked(whole, seed, wrong), name, seed))
+
+
 def _prompted(whole: Split, picks: Picks, way: str, seed: int, wrong: bool) -> Callable[[], Done]:
     def computed() -> Done:
         lm = model(whole.settings.model)
         questions = _asked(whole, seed, wrong)
         texts = picks(whole, questions)
-        longest = whole.settings.longest
-        given = [Asked(text, question.labels, longest) for text, question in zip(texts, questions, strict=True)]
+        given = [
+            Asked(text, question.labels, whole.settings.longest, premise(question))
+            for text, question in zip(texts, questions, strict=True)
+        ]
         told = answers(lm, given, way)
         return _done(whole, [answer.said for answer in told], told)
 
@@ -176,7 +198,12 @@ def _trained(whole: Split, name: str, way: str, seed: int, wrong: bool) -> Calla
         lamp_trained.apart_from(whole.teachers, whole.judged)
         lm, window = model(whole.settings.model), whole.settings.window
         questions = _asked(whole, seed, wrong)
-        told, figures = lamp_trained.answered(lm, whole.teachers, questions, name, way, seed, window)
+        if whole.task.kind == "text":
+            longest = whole.settings.longest
+            told, figures = lamp_texts.answered(lm, whole.teachers, questions, name, seed, window, longest)
+        else:
+            how = lamp_trained.How(seed, window, whole.settings.balanced)
+            told, figures = lamp_trained.answered(lm, whole.teachers, questions, name, way, how)
         return _done(whole, [answer.said for answer in told], told, **figures)
 
     return computed
@@ -201,6 +228,11 @@ def _history(retriever: str, k: int) -> Picks:
         ]
 
     return picked
+
+
+def premise(question: Question) -> str:
+    """The words of the task before what is asked about."""
+    return question.input.rstrip().removesuffix(question.payload).rstrip()
 
 
 def _summed(whole: Split, questions: Sequence[Question]) -> list[str]:

@@ -1,7 +1,10 @@
-"""How a language model's answer to a question is read: three ways, so that the difference is visible.
+"""How a language model's answer to a question is read: several ways, so that the difference is visible.
 
 `free`: what it writes, greedily. `choice`: the same, where only tokens that lead to one of the labels may come.
-`score`: the label with the highest log-probability, its end of turn among it.
+`score`: the label with the highest log-probability, its end of turn among it. Short labels lead there, so `mean` takes
+the log-probability a token. Labels that are common anywhere lead in both, so `pmi` takes off the log-probability that
+the label has where the words of the task stand alone, without a text or a past (PMI with a domain premise, arXiv
+2104.08315, section 3).
 """
 
 import time
@@ -25,7 +28,9 @@ from engine.prompt import prompt
 from studies.benchmarks.runs import CannotRun
 from studies.benchmarks.scores import Floats
 
-WAYS = ("free", "choice", "score")
+WAYS = ("free", "choice", "score", "mean", "pmi")
+SCORED = ("score", "mean", "pmi")
+LEARNED = ("choice", "score", "mean")  # of rows whose method learns: what they add cannot be told without a text
 BATCH = 8
 SPARE = 4  # tokens that a free answer may be longer than the longest label: it is read to its end, and never cut right
 NOBODY, PLAIN = Profile("nobody"), NoProfile()
@@ -33,11 +38,13 @@ NOBODY, PLAIN = Profile("nobody"), NoProfile()
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A whole request, the labels it may be answered with (none: any text), and how many tokens a text may have."""
+    """A whole request, the labels it may be answered with (none: any text), how many tokens a text may have, and the
+    words of the task alone."""
 
     text: str
     labels: tuple[str, ...]
     longest: int
+    premise: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,13 @@ def answers(lm: Backbone, asked: Sequence[Asked], way: str) -> list[Answer]:
 def told_by(lm: Backbone, asked: Sequence[Asked], told: Sequence[Conditioning], way: str) -> list[Answer]:
     """An answer to each request, of which the model is told so. Raises CannotRun where memory does not suffice."""
     order = sorted(range(len(asked)), key=lambda n: len(asked[n].text))
-    size = 1 if way == "score" else BATCH
+    size = 1 if way in SCORED else BATCH
     found: dict[int, Answer] = {}
     for start in range(0, len(order), size):
         batch, before = order[start : start + size], time.monotonic()
         some = [(asked[n], told[n]) for n in batch]
         try:
-            said = [scored(lm, *some[0])] if way == "score" else _written(lm, some, way)
+            said = [scored(lm, *some[0], way)] if way in SCORED else _written(lm, some, way)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise CannotRun(f"memory does not suffice for {lm.name}: choose a smaller --model or `window`") from error
         took = (time.monotonic() - before) / len(batch)
@@ -91,13 +98,24 @@ def _written(lm: Backbone, batch: Sequence[tuple[Asked, Conditioning]], way: str
     return [texts[0].text for texts in decode(lm, requests)]
 
 
-def scored(lm: Backbone, one: Asked, told: Conditioning | None = None) -> str:
-    """The likeliest label; with a contrast, less what it takes off. The plain model's without `told`."""
+def scored(lm: Backbone, one: Asked, told: Conditioning | None = None, way: str = "score") -> str:
+    """The label that scores best in this way; with a contrast, less what it takes off. The plain model's without
+    `told`."""
     told = told or PLAIN.condition(lm, NOBODY, {}, Ask("task", one.text))
     found = likelihoods(lm, told, one.labels)
     if told.contrast:
         found = found - told.contrast.weight * likelihoods(lm, told.contrast.amateur, one.labels)
+    if way == "mean":
+        found = found / [len(lm.tokens(label)) + len(lm.end_of_turn) for label in one.labels]
+    if way == "pmi":
+        found = found - unasked(lm, one.premise, one.labels)
     return one.labels[int(found.argmax())]
+
+
+@cache
+def unasked(lm: Backbone, premise: str, labels: tuple[str, ...]) -> Floats:
+    """log p of each label (L,) by the plain model where only the words of the task are given."""
+    return likelihoods(lm, PLAIN.condition(lm, NOBODY, {}, Ask("task", premise)), labels)
 
 
 @torch.inference_mode()

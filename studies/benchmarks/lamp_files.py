@@ -54,6 +54,7 @@ TASKS = {
         Task("LongLaMP_abstract", "text", "abstract", "title"),
         Task("LongLaMP_review", "text", "reviewText", "summary"),
         Task("LongLaMP_topic", "text", "content", "summary"),
+        Task("writers", "text", "text", "title", ("this writer gives to:",)),  # lamp_writers lays it out
     )
 }
 

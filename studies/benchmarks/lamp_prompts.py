@@ -29,9 +29,11 @@ FRAMES = {
     "LongLaMP_abstract": '"{text}" is the abstract for the title "{answer}" ',
     "LongLaMP_review": '"{text}" is the review with the summary "{answer}" ',
     "LongLaMP_topic": '"{text}" is the post with the summary "{answer}" ',
+    "writers": '"{answer}" is the answer to "{text}" ',
 }
 CLOSINGS = {"LaMP_7": " are written by a person. Following the given patterns "}
-CLOSINGS |= {name: ". Following the given patterns " for name in FRAMES if name.startswith(("LaMP_5", "Long"))}
+PATTERNED = ("LaMP_5", "LongLaMP", "writers")
+CLOSINGS |= {name: ". Following the given patterns " for name in FRAMES if name.startswith(PATTERNED)}
 CLOSING, JOINT = ". ", ", and "
 
 SUMMARY = (

@@ -33,12 +33,12 @@ from engine.state import parameters
 from engine.train import Example, Recipe, Trained, train
 from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
+from studies.benchmarks.lamp_balance import balanced
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import Past, Question, Task, plain
 from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
-WAYS = ("choice", "score")
 # one state in about five minutes of one core; what is patched reads its whole request at every step. Steps and rate
 # are from people who teach, four of five taught and the fifth looked at (log 2026-11-27)
 PATCHED = Recipe(steps=80, batch=4, accumulate=2, lr=1e-3, evaluate_every=20, max_target_tokens=12)
@@ -62,6 +62,16 @@ ROWS = {"TAM": False, PROMPTED: True, "OPPU": True, "cope": True, **dict.fromkey
 
 
 @dataclass(frozen=True, slots=True)
+class How:
+    """How a row learns: its seed, how many tokens a request has at most, and whether those who teach give each answer
+    as often as any other."""
+
+    seed: int
+    window: int
+    balanced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request(Ask):
     """`payload` is what is asked about, which items are searched with; `head` the words before it."""
 
@@ -76,8 +86,6 @@ class Request(Ask):
 def rows_for(task: Task, names: Sequence[str]) -> list[str]:
     """The rows of these names, "all" for every one that this task can have. Raises CannotRun."""
     known = [name for name in ROWS if task.name != "LaMP_1" or name not in ("OPPU", "cope")]  # its past is no question
-    if names and task.kind == "text":
-        raise CannotRun(f"trained rows are for tasks whose answers are labels, and {task.name} asks for texts")
     if unknown := [name for name in names if name not in (*known, "all")]:
         raise CannotRun(f"{unknown[0]!r} is no trained row of {task.name}: use all, {', '.join(known)}")
     return known if "all" in names else [name for name in known if name in names]
@@ -89,13 +97,12 @@ def answered(
     questions: Sequence[Question],
     name: str,
     way: str,
-    seed: int,
-    window: int,
+    how: How,
 ) -> tuple[list[Answer], Row]:
     """A row's answer to each question, from the past that stands in it, and what its training took."""
-    requests = [request(lm, question, window) for question in questions]
+    requests = [request(lm, question, how.window) for question in questions]
     if name in LEARNED:
-        learned = taught(lm, teachers, LEARNED[name].learned_as, seed, window)
+        learned = taught(lm, teachers, LEARNED[name].learned_as, how)
         people = [person(question) for question in questions]
         methods = [usable(lm, LEARNED[name], profile) for profile in people]
         told = [
@@ -105,14 +112,14 @@ def answered(
         without = {question.person for question, method in zip(questions, methods, strict=True) if method is PLAIN}
         figures = {"train_seconds": learned.seconds, "trained_parameters": parameters(learned.state)}
     else:
-        tam = taught(lm, teachers, TAM, seed, window)
+        tam = taught(lm, teachers, TAM, how)
         figures = {"train_seconds": tam.seconds, "trained_parameters": parameters(tam.state)}
-        base, without = adapter(lm, teachers, seed, window), set[str]()
+        base, without = adapter(lm, teachers, how), set[str]()
         if name == PROMPTED:
-            requests = [prompted(lm, question, teachers.task, window) for question in questions]
+            requests = [prompted(lm, question, teachers.task, how.window) for question in questions]
         told = [over(base, PLAIN.condition(lm, NOBODY, {}, ask)) for ask in requests]
         if name in ("OPPU", "cope"):
-            told, fits, without = _own(lm, teachers, questions, requests, told, name, seed, window)
+            told, fits, without = _own(lm, teachers, questions, requests, told, name, how)
             took = sum(fit.seconds for fit in fits)
             figures["train_seconds"] += took
             figures["trained_parameters"] += parameters(fits[0].state) if fits else 0
@@ -204,9 +211,9 @@ def apart_from(teachers: Teachers, judged: Sequence[Question]) -> None:
 
 
 @cache
-def taught(lm: Backbone, teachers: Teachers, method: Method, seed: int, window: int) -> Trained:
+def taught(lm: Backbone, teachers: Teachers, method: Method, how: How) -> Trained:
     """A state from the teachers, of whom every tenth stops the training."""
-    everybody = [_examples(lm, method, questions, window) for questions in lessons(teachers)]
+    everybody = [_examples(lm, method, questions, how.window) for questions in lessons(teachers)]
     rows = [some for some in everybody if some]
     if len(rows) < 2:
         raise CannotRun("fewer than two people with a past teach: take more of them")
@@ -215,7 +222,8 @@ def taught(lm: Backbone, teachers: Teachers, method: Method, seed: int, window: 
     vectors = np.concatenate([example.profile.vectors for example in learned])
     calibration = vectors[np.random.default_rng(0).permutation(len(vectors))[:CALIBRATION]]
     born = {key: tensor.to(lm.device) for key, tensor in method.born(lm, calibration).items()}
-    recipe = replace(PATCHED if isinstance(method, LoRA | CrossAttention) else PREFIXED, seed=seed)
+    recipe = replace(PATCHED if isinstance(method, LoRA | CrossAttention) else PREFIXED, seed=how.seed)
+    learned = balanced(learned, how.seed) if how.balanced else learned
     return train(lm, says(lm, method), born, learned, stop, recipe)
 
 
@@ -227,9 +235,9 @@ def _examples(lm: Backbone, method: Method, questions: Sequence[Question], windo
 # ---- an adapter of one's own
 
 
-def adapter(lm: Backbone, teachers: Teachers, seed: int, window: int) -> Patches:
+def adapter(lm: Backbone, teachers: Teachers, how: How) -> Patches:
     """TAM, which everything here stands on."""
-    return TAM.condition(lm, NOBODY, taught(lm, teachers, TAM, seed, window).state, Request()).patches
+    return TAM.condition(lm, NOBODY, taught(lm, teachers, TAM, how).state, Request()).patches
 
 
 def over(base: Patches, told: Conditioning) -> Conditioning:
@@ -239,15 +247,13 @@ def over(base: Patches, told: Conditioning) -> Conditioning:
 
 
 @cache
-def fitted(
-    lm: Backbone, teachers: Teachers, answers: tuple[tuple[Request, str], ...], seed: int, window: int
-) -> Trained:
+def fitted(lm: Backbone, teachers: Teachers, answers: tuple[tuple[Request, str], ...], how: How) -> Trained:
     """One person's adapter over TAM, from what they answered, oldest first; every fifth stops it."""
-    base = adapter(lm, teachers, seed, window)
+    base = adapter(lm, teachers, how)
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
     born = {key: tensor.to(lm.device) for key, tensor in OWN.born(lm, np.zeros((0, 0), np.float32)).items()}
     say = says(lm, OWN)
-    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=PATCHED.max_target_tokens, seed=seed)
+    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=PATCHED.max_target_tokens, seed=how.seed)
     return train(lm, lambda *of: over(base, say(*of)), born, made, stop, recipe)
 
 
@@ -258,11 +264,10 @@ def _own(
     requests: Sequence[Request],
     told: Sequence[Conditioning],
     name: str,
-    seed: int,
-    window: int,
+    how: How,
 ) -> tuple[list[Conditioning], list[Trained], set[str]]:
     """What is told with one's own adapter, the adapters, and who has too little past for one."""
-    base = adapter(lm, teachers, seed, window)
+    base = adapter(lm, teachers, how)
     method: Method = CoPe(expert=OWN, amateur=PLAIN) if name == "cope" else OWN
     asked: dict[str, set[str]] = {}  # one adapter answers all of a person's questions, so it learns from none of them
     first: dict[str, Question] = {}
@@ -272,11 +277,11 @@ def _own(
     found, fits, without = list(told), dict[int, Trained](), set[str]()
     for n, question in enumerate(questions):
         past = [item for item in question.past if plain(item.text) not in asked[question.person]][-MOST_LEARNED:]
-        answers = tuple((short(lm, one, window), one.gold) for one in asked_too(first[question.person], past))
+        answers = tuple((short(lm, one, how.window), one.gold) for one in asked_too(first[question.person], past))
         if len(answers) < LEAST_LEARNED:
             without.add(question.person)
             continue
-        fit = fitted(lm, teachers, answers, seed, window)
+        fit = fitted(lm, teachers, answers, how)
         fits[id(fit)] = fit
         found[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
     return found, list(fits.values()), without

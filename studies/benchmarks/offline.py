@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.benchmarks import humour, jester, lamp, lamp_files
+from studies.benchmarks import generation, humour, jester, lamp, lamp_files
+from studies.benchmarks.lamp_answers import WAYS
 from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
 
-BENCHMARKS: dict[str, Benchmark] = {"humour": humour, "jester": jester, "lamp": lamp}
+BENCHMARKS: dict[str, Benchmark] = {"generation": generation, "humour": humour, "jester": jester, "lamp": lamp}
 
 
 def main(name: str, arguments: Sequence[str]) -> int:
@@ -47,17 +48,30 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, help="how many people at most")
     parser.add_argument("--seeds", type=int, help="how many seeds, from 0")
-    only = "one seed alone, for processes beside each other; the run without it keeps the result of all"
-    parser.add_argument("--only", type=int, metavar="SEED", help=only)
+    parser.add_argument("--only", type=int, metavar="SEED", help="cells of this seed alone, as processes share --work")
     parser.add_argument("--model", help="as in app.py")
+    if "methods" in _fields(benchmark):
+        parser.add_argument("--methods", type=_names, metavar="A,B", help="only these rows, with their controls")
     parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
+    if name == "humour":
+        parser.add_argument("--taught", type=int, help="how many pairs or texts teach at most, of each task")
+    if name == "generation":
+        parser.add_argument("--states", metavar="DIR", help="a data folder with states (default: as they came)")
+        parser.add_argument("--populations", nargs="+", metavar="FILE", help="whom states know: never judged")
+        parser.add_argument("--written", type=int, help="texts for each person")
     if name == "lamp":
         parser.add_argument("--train", metavar="DIR", help="files of the people who teach, laid out as those of --data")
         parser.add_argument("--task", help="where the files name another than they hold, as LaMP_2N for news")
+        parser.add_argument("--trained", type=_names, metavar="A,B", help='rows whose method learns, or "all"')
+        parser.add_argument("--ways", type=_names, metavar="A,B", help=f"how answers are read: {', '.join(WAYS)}")
         fetch = "download a split into --data and end, as LaMP_2_new dev"
         parser.add_argument("--fetch", nargs=2, metavar=("TASK", "SPLIT"), help=fetch)
     return parser
+
+
+def _names(told: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in told.split(","))
 
 
 def _experiment(name: str, benchmark: str) -> dict[str, object]:

@@ -27,13 +27,16 @@ from studies.benchmarks import scores
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
-FOLDERS = ("data", "train")  # settings that say where files lie; what is in them stands in the result by its hash
+# settings that say where files lie; what is in them stands in the result by its hash
+FOLDERS = ("data", "train", "states", "populations")
 PACKAGES = (
     "bm25s",
     "lenskit",
+    "nltk",
     "numpy",
     "pandas",
     "rouge-score",
+    "sacrebleu",
     "scikit-learn",
     "scipy",
     "sentence-transformers",

@@ -1,6 +1,7 @@
 """Scores of the offline benchmarks: of ratings and of pairs within a user, with intervals over users."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,10 +111,32 @@ def rouge(gold: Sequence[str], said: Sequence[str]) -> Floats:
 
 
 def generation(gold: Sequence[str], said: Sequence[str]) -> dict[str, float]:
-    """Mean ROUGE-1 and ROUGE-L, and BLEU of the whole by sacrebleu, all from 0 to 1. No METEOR: its synonyms are a
-    database that no package brings along."""
+    """Mean ROUGE-1 and ROUGE-L, BLEU of the whole by sacrebleu, and mean METEOR by nltk where its WordNet is found
+    (`python -m nltk.downloader wordnet`), for its synonyms; all from 0 to 1."""
     from sacrebleu import corpus_bleu
 
     one, longest = rouge(gold, said).mean(0)
     bleu = corpus_bleu([text.strip() for text in said], [[text.strip() for text in gold]]).score / 100
-    return {"n": len(gold), "rouge1": float(one), "rougeL": float(longest), "bleu": float(bleu)}
+    figures = {"n": len(gold), "rouge1": float(one), "rougeL": float(longest), "bleu": float(bleu)}
+    return figures if (synonyms := _wordnet()) is None else figures | {"meteor": _meteor(gold, said, synonyms)}
+
+
+def _meteor(gold: Sequence[str], said: Sequence[str], synonyms: Any) -> float:
+    """Of words as nltk's Treebank tokenizer cuts them, the one that needs no data."""
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.translate.meteor_score import single_meteor_score
+
+    words = NLTKWordTokenizer().tokenize
+    pairs = zip(gold, said, strict=True)
+    return float(np.mean([single_meteor_score(words(a), words(b), wordnet=synonyms) for a, b in pairs]))
+
+
+def _wordnet() -> Any:
+    """nltk's WordNet, None where it was not downloaded."""
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        return None
+    return wordnet

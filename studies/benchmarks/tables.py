@@ -1,35 +1,68 @@
-"""The tables of docs/results.md, from the results that are kept. `make tables` writes the page anew."""
+"""The tables of docs/results.md, from the results that are kept, and those of any folder of results. `make tables`
+writes the page anew."""
 
+import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from studies.benchmarks.runs import RESULTS
+from studies.benchmarks.runs import RESULTS, CannotRun
 from studies.benchmarks.scores import WRONG
 
 Row = Mapping[str, Any]
 
 
-def result(name: str) -> dict[str, Any]:
-    """A result as it was kept."""
-    told: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+def main(arguments: Sequence[str]) -> int:
+    """Print the tables of a folder; returns the exit code: 2 where there are none."""
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks tables", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where results lie, each as --json wrote it")
+    try:
+        sys.stdout.write(f"{page(parser.parse_args(arguments).folder)}\n")
+    except CannotRun as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def result(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """A result as it was kept; without a folder, one of those that are kept here."""
+    told: dict[str, Any] = json.loads(((folder or RESULTS) / f"{name}.json").read_text(encoding="utf-8"))
     return told
 
 
-def provenance(name: str) -> str:
+def page(folder: Path) -> str:
+    """The tables of every result in a folder, as `make bench-gpu` leaves them. Raises CannotRun."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            table = TABLES[result(path.stem, folder)["benchmark"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CannotRun(f"{path} is no result of {', '.join(TABLES)}: take it out of the folder") from error
+        parts.append(f"## {path.stem}\n\n{table(path.stem, folder)}\n\n{provenance(path.stem, folder)}")
+    if not parts:
+        raise CannotRun(f"{folder} holds no results: name the folder where --json was written to")
+    return "\n\n".join(parts)
+
+
+def provenance(name: str, folder: Path | None = None) -> str:
     """What a reader needs to run it again."""
-    told = result(name)
+    told = result(name, folder)
     data = ", ".join(f"{file} {digest}" for file, digest in told["data"].items())
     failed = f"; {len(told['failed'])} cells failed" if told["failed"] else ""
     took, peak = told["wall_seconds"] / 60, _most(told["rows"], "peak_mb") / 1024
+    settings = told["settings"]
+    flags = [f"--{key} {settings[key]}" for key in ("limit", "seeds", "model") if settings.get(key)]
+    how = " ".join(flags) if folder else f"--experiment {name}"
     return (
-        f"`python -m studies.benchmarks {told['benchmark']} --experiment {name} --data DIR`: commit "
+        f"`python -m studies.benchmarks {told['benchmark']} {how} --data DIR`: commit "
         f"{told['commit'][:9]}, {told['machine']}, {took:.0f} min, at most {peak:.1f} GB. Data (sha256): {data}{failed}"
     )
 
 
-def jester(name: str = "jester") -> str:
-    rows = result(name)["rows"]
+def jester(name: str = "jester", folder: Path | None = None) -> str:
+    rows = result(name, folder)["rows"]
     parts = []
     for protocol, told in (
         ("ratings", "A fifth of all ratings held out"),
@@ -37,29 +70,46 @@ def jester(name: str = "jester") -> str:
     ):
         mine = [row for row in rows if row["protocol"] == protocol]
         body = [
-            (method, *(_mean(some, key) for key in ("nmae", "rmse", "auc")), _with_half(some, "pair_accuracy"))
+            (method, *(_mean(some, key) for key in ("nmae", "rmse", "auc")), _with_halves(some))
             for method, some in _by(mine, "method")
         ]
-        parts.append(f"**{told}**\n\n{_table(('method', 'NMAE', 'RMSE', 'AUC', 'pair accuracy'), body)}")
+        if body:
+            parts.append(f"**{told}**\n\n{_table(('method', 'NMAE', 'RMSE', 'AUC', 'pair accuracy'), body)}")
     new = [row for row in rows if row["protocol"] == "users"]
     known = sorted({row["known"] for row in new})
     body = [
-        (method, *(_with_half([row for row in some if row["known"] == k], "pair_accuracy") for k in known))
+        (method, *(_with_halves([row for row in some if row["known"] == k]) for k in known))
         for method, some in _by(new, "method")
     ]
     head = ("method", *(f"{k} known" for k in known))
-    parts.append(f"**New people of whom so many ratings are known: pair accuracy**\n\n{_table(head, body)}")
+    if body:
+        parts.append(f"**New people of whom so many ratings are known: pair accuracy**\n\n{_table(head, body)}")
+    if any("pair_accuracy_half_jokes" in row for row in rows):
+        parts.append("± over people; ±± over people and jokes.")
     return "\n\n".join(parts)
 
 
-def lamp(name: str) -> str:
-    """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it."""
-    rows: list[Row] = result(name)["rows"]
-    texts, rated = "rougeL" in rows[0], "mae" in rows[0]
+def _with_halves(rows: Sequence[Row]) -> str:
+    """Pair accuracy with half of its interval over people and, where it was computed, over people and jokes."""
+    key = "pair_accuracy_half_jokes"
+    both = f" ±± {_mean(rows, key)}" if rows and all(key in row for row in rows) else ""
+    return f"{_with_half(rows, 'pair_accuracy')}{both}"
+
+
+def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> str:
+    """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it. What
+    other results of the same questions have more stands below."""
+    rows: list[Row] = []
+    for one in (name, *beside):
+        known = {(row["method"], row["way"]) for row in rows}
+        rows += [row for row in result(one, folder)["rows"] if (row["method"], row["way"]) not in known]
+    texts, rated = any("rougeL" in row for row in rows), any("mae" in row for row in rows)
     main, trained = "rougeL" if texts else "accuracy", any("train_seconds" in row for row in rows)
     named = {"rougeL": "ROUGE-L", "accuracy": "accuracy", "rouge1": "ROUGE-1", "bleu": "BLEU"}
     named |= {"macro_f1": "macro-F1", "mae": "MAE", "rmse": "RMSE"}
-    more = ("rouge1", "bleu") if texts else ("macro_f1", *(("mae", "rmse") if rated else ()))
+    named["meteor"] = "METEOR"
+    meteor = ("meteor",) if all("meteor" in row for row in rows) else ()
+    more = ("rouge1", "bleu", *meteor) if texts else ("macro_f1", *(("mae", "rmse") if rated else ()))
     of: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         of.setdefault((row["method"], row["way"]), []).append(row)
@@ -88,16 +138,17 @@ def lamp(name: str) -> str:
     return _table((*head, "prompt tokens", "trained", *took, "seconds a question"), body)
 
 
-def humour(name: str = "humour") -> str:
+def humour(name: str = "humour", folder: Path | None = None) -> str:
     parts = []
-    rows = result(name)["rows"]
+    rows = result(name, folder)["rows"]
     pairs = [row for row in rows if "accuracy_half" in row]
     tasks = list(dict.fromkeys(row["task"] for row in pairs))
     body = [
         (method, *(_with_half([row for row in some if row["task"] == task], "accuracy") for task in tasks))
         for method, some in _by(pairs, "method")
     ]
-    parts.append(f"**The funnier of two: how often right**\n\n{_table(('method', *tasks), body)}")
+    if body:
+        parts.append(f"**The funnier of two: how often right**\n\n{_table(('method', *tasks), body)}")
     keys = {"headlines": ("rmse", "rank"), "jokes or news": ("auc", "accuracy")}
     head = (
         "method",
@@ -111,17 +162,72 @@ def humour(name: str = "humour") -> str:
         (
             method,
             *(
-                "" if key not in row else _number(row[key])
+                _mean([row for row in some if row["task"] == task and key in row], key)
                 for task, some_keys in keys.items()
-                for row in some
-                if row["task"] == task
                 for key in some_keys
             ),
         )
         for method, some in _by([row for row in rows if row["task"] in keys], "method")
     ]
-    parts.append(f"**Single texts**\n\n{_table(head, body)}")
+    if body:
+        parts.append(f"**Single texts**\n\n{_table(head, body)}")
     return "\n\n".join(parts)
+
+
+def generation(name: str = "generation", folder: Path | None = None) -> str:
+    """What a method finds likely, what it writes, and what it costs; beside it what somebody else's profile gives."""
+    of = dict(_by(result(name, folder)["rows"], "method"))
+    mine = {method: rows for method, rows in of.items() if not method.endswith(WRONG)}
+    wrong = {method: of.get(f"{method}{WRONG}", []) for method in mine}
+    control = WRONG.strip(", ")
+
+    def halves(method: str, key: str) -> tuple[str, str]:
+        return _with_half(_having(mine[method], key), key), _with_half(_having(wrong[method], key), key)
+
+    judged = [
+        (
+            method,
+            str(rows[0].get("over", "")),
+            *halves(method, "pair_accuracy"),
+            *halves(method, "gain_accuracy"),
+            *(_mean(_having(some, "likelihood"), "likelihood") for some in (rows, wrong[method])),
+        )
+        for method, rows in mine.items()
+        if _having(rows, "pair_accuracy")
+    ]
+    head: tuple[str, ...] = ("method", "over", "pair accuracy", control, "of what is added", control)
+    head = (*head, "log p a token", control)
+    parts = [f"**Which of two jokes is this person's**\n\n{_table(head, judged)}"] if judged else []
+    keys = ("distinct_1", "distinct_2", "self_bleu", "copied")
+    told = [
+        (
+            method,
+            *halves(method, "closeness"),
+            *(_mean(_having(rows, key), key) for key in keys),
+            f"{_most(rows, 'empty'):.0f} of {rows[0]['texts']}" if _having(rows, "empty") else "",
+        )
+        for method, rows in mine.items()
+        if _having(rows, "texts")
+    ]
+    head = ("method", "closeness", control, "distinct-1", "distinct-2", "self-BLEU", "copied", "empty")
+    parts += [f"**What is written**\n\n{_table(head, told)}"] if told else []
+    costs = [
+        (
+            method,
+            f"{sum(row['prompt_tokens'] for row in rows) / len(rows):.0f}",
+            f"{_most(rows, 'trained_parameters'):,.0f}",
+            f"{sum(row['train_seconds'] for row in rows) / len(rows):.0f}",
+            _mean(rows, "latency"),
+        )
+        for method, rows in mine.items()
+        if _having(rows, "latency")
+    ]
+    head = ("method", "prompt tokens", "trained", "seconds of training", "seconds a text")
+    return "\n\n".join([*parts, *([f"**What it costs**\n\n{_table(head, costs)}"] if costs else [])])
+
+
+def _having(rows: Sequence[Row], key: str) -> list[Row]:
+    return [row for row in rows if key in row]
 
 
 def _by(rows: Iterable[Row], key: str) -> list[tuple[str, list[Row]]]:
@@ -132,12 +238,12 @@ def _by(rows: Iterable[Row], key: str) -> list[tuple[str, list[Row]]]:
 
 
 def _mean(rows: Sequence[Row], key: str) -> str:
-    return _number(sum(row[key] for row in rows) / len(rows))
+    return _number(sum(row[key] for row in rows) / len(rows)) if rows else ""
 
 
 def _with_half(rows: Sequence[Row], key: str) -> str:
     """The mean over seeds, and half of the 95 % interval over people."""
-    return f"{_mean(rows, key)} ± {_mean(rows, f'{key}_half')}"
+    return f"{_mean(rows, key)} ± {_mean(rows, f'{key}_half')}" if rows else ""
 
 
 def _number(value: float) -> str:
@@ -145,9 +251,17 @@ def _number(value: float) -> str:
 
 
 def _most(rows: Iterable[Row], key: str) -> float:
-    return float(max(row[key] for row in rows))
+    return float(max((row[key] for row in rows), default=0))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+TABLES: dict[str, Callable[[str, Path | None], str]] = {
+    "generation": generation,
+    "humour": humour,
+    "jester": jester,
+    "lamp": lamp,
+}

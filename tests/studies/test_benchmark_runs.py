@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from studies.benchmarks import jester, offline, runs, scores
+from studies.benchmarks import jester, offline, runs, scores, tables
+from studies.benchmarks.jester_intervals import half_over_both, half_over_people
 from studies.benchmarks.runs import CannotRun, Cell, Done, run, save, settings_of
 
 
@@ -200,6 +201,110 @@ def test_own_texts_find_a_taste_that_means_do_not(small: Path) -> None:
     unseen = {name: jester._unseen(settings, 0, jester.PREDICTORS[name])().figures for name in jester.PREDICTORS
               if name in ("own texts", "text mean", "true mean (oracle)")}  # fmt: skip
     assert unseen["own texts"]["pair_accuracy"] > 0.8 > unseen["text mean"]["pair_accuracy"]
+
+
+def test_neighbours_and_factors_find_two_tastes(small: Path) -> None:
+    """LensKit's, which requirements-bench.txt adds: each half of the people has a taste of its own."""
+    pytest.importorskip("lenskit")
+    settings = jester.Settings(small, limit=60)
+    for split, least in ((jester.held_ratings, 0.8), (jester._new_users(2), 0.7)):
+        right = {
+            name: jester._cell(settings, 0, jester.PREDICTORS[name], split)().figures["pair_accuracy"]
+            for name in ("joke mean", "item-kNN", "ALS")
+        }
+        assert right["joke mean"] < 0.65
+        assert min(right["item-kNN"], right["ALS"]) > least, right
+
+
+def test_an_interval_over_both_sums_over_all_pairs_that_share_a_person_or_a_joke() -> None:
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(24), 6)  # twelve people in two folds, of eight jokes each
+    joke = np.concatenate([rng.permutation(8)[:6] + 8 * (n // 12) for n in range(24)])
+    truth = rng.integers(0, 9, 16)[joke] + rng.integers(0, 4, 144).astype(float)
+    said = rng.integers(0, 9, 16)[joke].astype(float)
+    pairs = [
+        (group[a] % 12, {joke[a], joke[b]}, (np.sign(truth[a] - truth[b]) * np.sign(said[a] - said[b]) + 1) / 2)
+        for a in range(144) for b in range(a) if group[a] == group[b] and truth[a] != truth[b]
+    ]  # fmt: skip
+    share = np.mean([hit for *_, hit in pairs])
+    variance = sum(
+        (hit - share) * (other - share) * (12 / 11 if person == someone else 1)
+        for person, jokes, hit in pairs for someone, theirs, other in pairs if person == someone or jokes & theirs
+    ) / len(pairs) ** 2  # fmt: skip
+    half = half_over_both(truth, said, group, joke, 12)
+    assert half == pytest.approx(1.96 * np.sqrt(variance))
+    assert half > 2 * half_over_people(truth, said, group, 12)
+    alone = group % 12 == 0
+    assert np.isnan(half_over_both(truth[alone], said[alone], group[alone], joke[alone], 12)), (
+        "of one person there is none"
+    )
+
+
+def test_where_jokes_are_few_an_interval_over_people_alone_misses() -> None:
+    """People who agree, and jokes whose quality is foretold badly: other jokes are foretold otherwise."""
+    rng = np.random.default_rng(6)
+    user, joke = (part.ravel() for part in np.indices((15, 40)))
+
+    def world() -> tuple[np.ndarray, np.ndarray]:
+        quality = rng.normal(size=40)
+        return quality[joke] + rng.normal(0, 1, 600), (quality + rng.normal(size=40))[joke]
+
+    worlds = [world() for _ in range(150)]
+    found = np.array([scores.ratio(*scores.within_users(*one, user))[0] for one in worlds])
+    off = np.abs(found - found.mean())
+    people, both = (
+        np.mean([abs_ <= half(*one) for abs_, one in zip(off, worlds, strict=True)])
+        for half in (lambda *one: half_over_people(*one, user, 15), lambda *one: half_over_both(*one, user, joke, 15))
+    )
+    assert people < 0.6
+    assert 0.88 < both < 0.99
+
+
+def test_somebody_in_five_folds_is_one_person() -> None:
+    truth, said = np.tile([1.0, 2, 3, 1, 2, 3], 2), np.tile([1.0, 2, 3, 3, 2, 1], 2)
+    one, two = (
+        np.repeat([0, 1], 3),
+        np.repeat([0, 1, 2, 3], 3),
+    )  # a second fold that repeats the first tells nothing new
+    assert half_over_people(truth, said, two, 2) == half_over_people(truth[:6], said[:6], one, 2)
+    assert half_over_people(truth, said, two, 4) < 0.8 * half_over_people(truth, said, two, 2)
+
+
+def test_only_rows_that_are_named_are_computed_and_shown(small: Path, tmp_path: Path, capsys: Any) -> None:
+    told = ["--data", str(small), "--limit", "60", "--seeds", "1", "--json", "--work", str(tmp_path / "work")]
+    assert offline.main("jester", [*told, "--methods", "joke mean, text mean"]) == 0
+    written = capsys.readouterr().out
+    assert {row["method"] for row in json.loads(written)["rows"]} == {"joke mean", "text mean"}
+    assert offline.main("jester", [*told, "--methods", "joke median"]) == 2
+    assert "'joke median' is no method here: use all, random, one number" in capsys.readouterr().err
+    (tmp_path / "mine.json").write_text(written)
+    assert tables.main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("## mine\n\n**A fifth of all ratings held out**")
+    assert "| joke mean | ." in shown
+    assert "`python -m studies.benchmarks jester --limit 60 --seeds 1 --data DIR`: commit" in shown
+    assert offline.main("jester", [*told, "--methods", "text mean"]) == 0
+    (tmp_path / "mine.json").write_text(capsys.readouterr().out)
+    assert tables.main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "text mean" in shown
+    assert "held out" not in shown
+    assert "New people" not in shown
+
+
+def test_a_folder_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
+    assert tables.main([str(tmp_path)]) == 2
+    assert "holds no results" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text("[]")
+    assert tables.main([str(tmp_path)]) == 2
+    assert "other.json is no result of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["humour", "jester", "lamp"])
+def test_a_run_whose_every_cell_failed_has_a_page(name: str, tmp_path: Path) -> None:
+    told = json.loads((runs.RESULTS / f"{'lamp2_like' if name == 'lamp' else name}.json").read_text())
+    (tmp_path / "x.json").write_text(json.dumps({**told, "rows": [], "failed": [{"error": "e"}] * 3}))
+    assert "3 cells failed" in tables.page(tmp_path)
 
 
 def test_missing_or_other_files_are_told(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """The humour benchmark on small tables: what judges is not taught, and what is scored is what people said."""
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from studies.benchmarks import humour
+from studies.benchmarks import humour, runs, tables
 from studies.benchmarks.runs import CannotRun
 
 
@@ -86,6 +87,26 @@ def test_ranks_are_those_that_are_named(data: Path) -> None:
         worse = np.where(judged.right > 0, judged.second, judged.first)
         assert {int(text.split()[11]) for text in better} == set(good)
         assert {int(text.split()[11]) for text in worse} <= set(bad)
+
+
+def test_rows_are_chosen_by_name_and_a_table_leaves_out_what_is_not_there(data: Path, tmp_path: Path) -> None:
+    settings = humour.Settings(data, methods=("length", "mean"))
+    result = list(runs.run(humour, settings, tmp_path / "work"))[-1]
+    assert isinstance(result, dict)
+    rows = result["rows"]
+    assert [row["method"] for row in rows if row["task"] == "headlines"] == ["mean"]
+    assert [row["method"] for row in rows if row["task"] == "captions 10"] == ["length"]
+
+    def shown(rows: list[runs.Row]) -> list[str]:
+        (tmp_path / "x.json").write_text(json.dumps({**result, "rows": rows}))
+        return tables.humour("x", tmp_path).splitlines()
+
+    lost = [row for row in rows if (row["task"], row["method"]) != ("headlines", "mean")]
+    assert [line for line in shown(lost) if line.startswith("| mean |")] == ["| mean |  |  | .500 | .333 |"]
+    assert "**Single texts**" not in shown([row for row in rows if row["task"] == "captions 10"])
+    assert "**The funnier of two: how often right**" not in shown([row for row in rows if row["task"] == "headlines"])
+    with pytest.raises(CannotRun, match="'vectors' is no method here: use all, length, sentence vectors, "):
+        list(humour.cells(humour.Settings(data, methods=("vectors",))))
 
 
 def test_missing_files_and_other_columns_are_told(data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -20,8 +21,10 @@ from engine.methods.base import Ask
 from engine.methods.none import NoProfile
 from engine.profile import Profile
 from engine.prompt import prompt
+from engine.train import Example
 from studies.benchmarks import lamp, lamp_answers, lamp_classic, lamp_files, lamp_prompts, offline, runs, scores, tables
 from studies.benchmarks.lamp_answers import Asked, answers
+from studies.benchmarks.lamp_balance import balanced
 from studies.benchmarks.lamp_files import TASKS, Past, Question, fetch, read
 from studies.benchmarks.runs import CannotRun
 
@@ -284,7 +287,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_those_who_teach_know_neither_the_judged_nor_what_they_are_asked(people: Path) -> None:
     whole = lamp.split(lamp.Settings(people))
     judged = {question.person for question in whole.judged}
-    assert {q.person for q in whole.judged} == {u for u in map(str, range(30)) if lamp._held_out(u)}
+    assert {q.person for q in whole.judged} == {u for u in map(str, range(30)) if lamp.held_out(u)}
     asked_ = {lamp_files.plain(question.payload) for question in whole.judged}
     assert whole.teachers.rows
     assert not {person for person, _, _ in whole.teachers.rows} & judged
@@ -357,21 +360,45 @@ def test_the_interval_is_over_people() -> None:
 # ---- the ways
 
 
+def logps(lm: Backbone, text: str, labels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """log p of each label (L,) one after the other, and how many tokens each has (L,)."""
+    told = prompt(lm, NoProfile().condition(lm, Profile("x"), {}, Ask("task", text))).ids
+    found, counts = [], []
+    for label in labels:
+        target = [*lm.tokens(label), *lm.end_of_turn]
+        with torch.inference_mode():
+            logits = lm.model(input_ids=torch.tensor([[*told, *target]])).logits[0].float().log_softmax(-1)
+        found.append(sum(float(logits[len(told) + n - 1, token]) for n, token in enumerate(target)))
+        counts.append(len(target))
+    return np.array(found), np.array(counts)
+
+
 def test_scores_are_of_whole_labels_and_choices_are_labels(tiny: Backbone) -> None:
     one = Asked("Which tag? description: A cat.", (*TAGS, "based on"), 8)
     told = prompt(tiny, NoProfile().condition(tiny, Profile("x"), {}, Ask("task", one.text))).ids
-    logps = []
-    for label in one.labels:
-        target = [*tiny.tokens(label), *tiny.end_of_turn]
-        with torch.inference_mode():
-            logits = tiny.model(input_ids=torch.tensor([[*told, *target]])).logits[0].float().log_softmax(-1)
-        logps.append(sum(float(logits[len(told) + n - 1, token]) for n, token in enumerate(target)))
-    assert lamp_answers.scored(tiny, one) == one.labels[int(np.argmax(logps))]
+    assert lamp_answers.scored(tiny, one) == one.labels[int(np.argmax(logps(tiny, one.text, one.labels)[0]))]
     choice, free = (answers(tiny, [one, one], way)[0] for way in ("choice", "free"))
     assert choice.said in one.labels
     assert free.said not in one.labels
     assert choice.prompt_tokens == free.prompt_tokens == len(told)
     assert free.seconds > 0
+
+
+def test_a_mean_forgives_length_and_pmi_what_the_task_alone_would_say(tiny: Backbone) -> None:
+    labels, premise, said = (*TAGS, "no"), "Which tag? description:", set()
+    for text in ("A cat.", "Two lawyers argue about a will.", "A robot flies to the moon."):
+        one = Asked(f"{premise} {text}", labels, 8, premise)
+        of, counts = logps(tiny, one.text, labels)
+        best = {"score": of, "mean": of / counts, "pmi": of - logps(tiny, premise, labels)[0]}
+        found = tuple(answers(tiny, [one], way)[0].said for way in best)
+        assert found == tuple(labels[int(np.argmax(scores_))] for scores_ in best.values())
+        said.add(found)
+    assert any(score != mean for score, mean, _ in said)
+    assert any(score != pmi for score, _, pmi in said)
+
+
+def test_the_premise_is_the_words_of_the_task() -> None:
+    assert lamp.premise(asked("LaMP_3", SCORED.format("Fine: 4 of 5.") + " ")) == SCORED.format("").rstrip()
 
 
 def test_memory_that_does_not_suffice_is_told(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,10 +470,13 @@ def test_texts_are_written_from_the_fixture_and_scored(
     folder = FIXTURES / task
     settings = lamp.Settings(folder, train=str(folder), seeds=1, ks=(2,), retrievers=("bm25",), longest=6)
     result = ran(settings, tmp_path / "work")
-    assert [row["method"] for row in result["rows"]] == ["none", "history bm25 k=2", "history bm25 k=2, wrong person"]
+    personal = ("own past answer", "history bm25 k=2")
+    floors = [personal[0], f"{personal[0]}{scores.WRONG}", "somebody's answer"]
+    prompted = ["none", personal[1], f"{personal[1]}{scores.WRONG}"]
+    assert [row["method"] for row in result["rows"]] == [*floors, *prompted]
     for row in result["rows"]:
         assert row.keys() >= {"rouge1", "rouge1_half", "rougeL", "rougeL_half", "bleu", "parse_failures"}
-        assert row["way"] == "free"
+        assert row["way"] == ("free" if row["method"] in prompted else "classic")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     runs.save(result, "texts", tmp_path)
     assert tables.lamp("texts").startswith("| method | way | ROUGE-L | wrong person | ROUGE-1 | BLEU | empty |")
@@ -473,9 +503,44 @@ def test_citations_and_reviews_have_rows_of_their_own(
     assert rows["majority"]["mae"] == 0.5
 
 
+def test_rows_are_chosen_by_their_names_whatever_they_are(people: Path) -> None:
+    def named(**settings: Any) -> list[tuple[str, str]]:
+        cells = lamp.cells(lamp.Settings(people, seeds=1, ways=("choice", "mean"), **settings))
+        return [(cell.of["method"], cell.of["way"]) for cell in cells]
+
+    wrong = f"own commonest{scores.WRONG}"
+    assert named(methods=("TAM", "none", "own commonest")) == [
+        ("own commonest", "classic"), (wrong, "classic"), ("none", "choice"), ("none", "mean"),
+        ("TAM", "choice"), ("TAM", "mean"),
+    ]  # fmt: skip
+    usual, more = named(), named(trained=("TAM", "OPPU"))
+    assert more[: len(usual)] == usual
+    assert {method for method, _ in more[len(usual) :]} == {"TAM", "OPPU", f"OPPU{scores.WRONG}"}
+    texts = lamp.Settings(FIXTURES / "LaMP_4", train=str(FIXTURES / "LaMP_4"), seeds=1, methods=("none",))
+    assert [cell.of["way"] for cell in lamp.cells(texts)] == ["free"]
+
+
+# ---- what teaches
+
+
+def test_balanced_examples_hold_every_answer_as_often_and_lose_none() -> None:
+    someone = Profile("x")
+    targets = ["comedy"] * 7 + ["violence"] * 3 + ["sci-fi"]
+    examples = [Example(someone, Ask("task", str(n)), target) for n, target in enumerate(targets)]
+    found = balanced(examples, 1)
+    assert Counter(example.target for example in found) == dict.fromkeys(["comedy", "violence", "sci-fi"], 7)
+    assert Counter(id(example) for example in found if example.target == "comedy") == {id(e): 1 for e in examples[:7]}
+    assert {id(example) for example in found} == {id(example) for example in examples}
+    assert [id(e) for e in balanced(examples, 1)] == [id(e) for e in found]
+    assert [id(e) for e in balanced(examples, 2)] != [id(e) for e in found]
+    assert balanced([], 0) == []
+
+
 def test_settings_that_cannot_be_are_told(people: Path) -> None:
-    with pytest.raises(CannotRun, match="'maybe' is none of the ways: use free, choice, score"):
+    with pytest.raises(CannotRun, match="'maybe' is none of the ways: use free, choice, score, mean, pmi"):
         list(lamp.cells(lamp.Settings(people, ways=("maybe",))))
+    with pytest.raises(CannotRun, match=r"'TIM' is no method here: use all, majority.*, none, .*, summary, TAM, .*"):
+        list(lamp.cells(lamp.Settings(people, methods=("none", "TIM"))))
     with pytest.raises(CannotRun, match=r"has no questions\.json"):
         lamp.files(lamp.Settings(people, train="/nowhere"))
     with pytest.raises(CannotRun, match=r"is of LaMP_4 and .* of LaMP_2"):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.train import Example, Recipe, each
 from studies.benchmarks import lamp, lamp_answers, lamp_trained, runs, scores, tables
 from studies.benchmarks.lamp_answers import Asked
 from studies.benchmarks.lamp_files import Past, Question, plain
+from studies.benchmarks.lamp_trained import How
 from studies.benchmarks.runs import CannotRun
 
 TAGS = ("violence", "action", "classic")  # a token each: of a random model's labels the shortest wins
@@ -111,7 +113,7 @@ def test_what_teaches_and_what_stops_are_of_different_teachers_alone(
     whole = lamp.split(lamp.Settings(people))
     teachers = {question.person for question in whole.teachers.questions}
     for method in (TAM, E2P(tokens=5)):
-        lamp_trained.taught(quick, whole.teachers, method, 3, 200)
+        lamp_trained.taught(quick, whole.teachers, method, How(3, 200))
         examples, held_out, seed, said = told.pop()
         users, stopping = ({example.profile.user for example in some} for some in (examples, held_out))
         assert (users | stopping, users & stopping, seed) == (teachers, set(), 3)
@@ -119,6 +121,12 @@ def test_what_teaches_and_what_stops_are_of_different_teachers_alone(
         assert (PREFIX in said.messages[0]["content"]) == (method is not TAM)
         plain_said = said.messages[0]["content"].replace(PREFIX, "")
         assert plain_said == TOLD.format(tags=", ".join(TAGS), text=examples[0].ask.payload)
+    last = next(q.person for q in reversed(whole.teachers.questions) if q.gold == TAGS[0])
+    fewer = replace(whole.teachers, questions=tuple(q for q in whole.teachers.questions if q.person != last))
+    for balanced in (False, True):
+        lamp_trained.taught(quick, fewer, TAM, How(3, 200, balanced))
+        counts = Counter(example.target for example in told.pop()[0])
+        assert (len(set(counts.values())) == 1) == balanced
     lamp_trained.taught.cache_clear()
 
 
@@ -138,7 +146,7 @@ def test_an_own_adapter_learns_from_ones_own_past_and_from_nothing_that_is_asked
         return fitted(lm, teachers, answers, *more)
 
     monkeypatch.setattr(lamp_trained, "fitted", kept)
-    _, figures = lamp_trained.answered(quick, whole.teachers, questions, "OPPU", "choice", 0, 200)
+    _, figures = lamp_trained.answered(quick, whole.teachers, questions, "OPPU", "choice", How(0, 200))
     assert learned == [[(item.text, item.answer) for item in one.profile]] * 2
     assert figures["without"] == 0
 
@@ -184,7 +192,7 @@ def test_personal_rows_find_the_taste_that_is_there(people: Path, quick: Backbon
     def right(name: str, wrong: bool, way: str) -> float:
         return float(lamp._trained(whole, name, way, 0, wrong)().figures["accuracy"])
 
-    for way in lamp_trained.WAYS:
+    for way in ("choice", "score"):
         task = right("TAM", False, way)
         for name in ("OPPU", "cope", "e2p-5", "RAP over e2p-5"):
             mine, wrong = right(name, False, way), right(name, True, way)
@@ -235,6 +243,3 @@ def test_no_trained_row_is_run_unless_it_is_asked_for(people: Path) -> None:
     assert rows == [{"method": "topics", "way": "choice", "seed": 0}]
     with pytest.raises(CannotRun, match=r"'e2p' is no trained row of LaMP_2: use all, TAM, .*e2p-1"):
         list(lamp.cells(lamp.Settings(people, trained=("e2p",))))
-    texts = Path(__file__).parents[1] / "fixtures" / "lamp" / "LaMP_4"
-    with pytest.raises(CannotRun, match="trained rows are for tasks whose answers are labels"):
-        list(lamp.cells(lamp.Settings(texts, train=str(texts), trained=("all",))))
