@@ -85,14 +85,14 @@ def jester(name: str = "jester", folder: Path | None = None) -> str:
     if body:
         parts.append(f"**New people of whom so many ratings are known: pair accuracy**\n\n{_table(head, body)}")
     if any("pair_accuracy_half_jokes" in row for row in rows):
-        parts.append("± over people; ±± over people and jokes.")
+        parts.append("± over people; in brackets over people and jokes.")
     return "\n\n".join(parts)
 
 
 def _with_halves(rows: Sequence[Row]) -> str:
     """Pair accuracy with half of its interval over people and, where it was computed, over people and jokes."""
     key = "pair_accuracy_half_jokes"
-    both = f" ±± {_mean(rows, key)}" if rows and all(key in row for row in rows) else ""
+    both = f" ({_mean(rows, key)})" if rows and all(key in row for row in rows) else ""
     return f"{_with_half(rows, 'pair_accuracy')}{both}"
 
 
