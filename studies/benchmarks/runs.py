@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
 # settings that say where files lie; what is in them stands in the result by its hash
 FOLDERS = ("data", "train", "states", "populations")
+# settings that say which cells there are and not what is in one: with other rows a run goes on from those it has
+CHOOSING = ("controls", "ks", "methods", "retrievers", "seeds", "trained", "ways")
 PACKAGES = (
     "bm25s",
     "lenskit",
@@ -111,8 +113,9 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     """
     data = {f"{path.parent.name}/{path.name}": _digest(path) for path in benchmark.files(settings)}
     told = plain(settings)
+    same = {key: value for key, value in told.items() if key not in CHOOSING}
     code = [_digest(path) for path in (*sorted(_modules(benchmark)), Path(scores.__file__))]
-    held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, told, data]).encode()).hexdigest()[:16]
+    held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed: list[Row] = []

@@ -18,6 +18,7 @@ from studies.benchmarks.runs import CannotRun, Cell, Done, run, save, settings_o
 @dataclass(frozen=True)
 class Settings:
     data: Path
+    limit: int = 9
     seeds: int = 2
 
 
@@ -80,8 +81,15 @@ def test_other_data_or_settings_are_other_cells(toy: Toy, tmp_path: Path) -> Non
     (tmp_path / "a.txt").write_text("y")
     assert last(toy, tmp_path)["data"] != before
     assert toy.count == 4
-    list(run(toy, Settings(tmp_path, seeds=1), tmp_path / "work"))
-    assert toy.count == 5
+    list(run(toy, Settings(tmp_path, limit=8), tmp_path / "work"))
+    assert toy.count == 6
+
+
+def test_more_rows_are_computed_beside_those_that_are_there(toy: Toy, tmp_path: Path) -> None:
+    last(toy, tmp_path)
+    *_, more = run(toy, Settings(tmp_path, seeds=3), tmp_path / "work")
+    assert isinstance(more, dict)
+    assert ([row["seed"] for row in more["rows"]], toy.count) == ([0, 1, 2], 3)
 
 
 def test_a_result_is_not_edited(toy: Toy, tmp_path: Path) -> None:
@@ -92,7 +100,7 @@ def test_a_result_is_not_edited(toy: Toy, tmp_path: Path) -> None:
 
 
 def test_a_setting_that_is_not_known_is_told() -> None:
-    with pytest.raises(CannotRun, match="'sedes' is no setting here: use data, seeds"):
+    with pytest.raises(CannotRun, match="'sedes' is no setting here: use data, limit, seeds"):
         settings_of(Toy(), {"sedes": 3})
 
 
