@@ -27,25 +27,29 @@ LAMP ?= $(DATA)/lamp2_like
 OUT ?= palate-bench
 SEEDS ?= 3
 TRAINED ?= all
-FLAGS = --work $(OUT)/work --json --seeds $(SEEDS) $(if $(LIMIT),--limit $(LIMIT)) $(if $(MODEL),--model $(MODEL))
+FLAGS = --work $(OUT)/work --json --seeds $(SEEDS) $(if $(MODEL),--model $(MODEL))
+PLAIN = random,popularity,own texts,people's own,random jokes,none,history,e2p-1
 
 bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 8 billion parameters, and the tables: results
-                ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn`; LIMIT
-                ## people, SEEDS, TRAINED rows, TAUGHT texts make it smaller. One that fails does not stop the rest
+                ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn` from
+                ## POPULATIONS; LIMIT people, RATERS for whom is written, SEEDS, TRAINED rows, TAUGHT texts make it
+                ## smaller. One that fails does not stop the rest
 	mkdir -p $(OUT)
 	@failed=0; \
 	one() { \
-		python -m studies.benchmarks "$$@" $(FLAGS) >$(OUT)/$$1.part || { failed=1; echo "$$1 failed" >&2; }; \
-		if [ -s $(OUT)/$$1.part ]; then mv $(OUT)/$$1.part $(OUT)/$$1.json; else rm $(OUT)/$$1.part; fi; \
+		name=$$1; shift; \
+		python -m studies.benchmarks $$name $(FLAGS) "$$@" >$(OUT)/$$name.part || { failed=1; echo "$$name failed" >&2; }; \
+		if [ -s $(OUT)/$$name.part ]; then mv $(OUT)/$$name.part $(OUT)/$$name.json; else rm $(OUT)/$$name.part; fi; \
 	}; \
-	one jester --data $(DATA)/jester; \
-	one humour --data $(DATA) $(if $(TAUGHT),--taught $(TAUGHT)); \
-	one lamp --data $(LAMP) $(if $(TRAINED),--trained "$(TRAINED)"); \
-	one generation --data $(DATA)/jester $(if $(STATES),--states $(STATES)); \
+	one jester --data $(DATA)/jester $(if $(LIMIT),--limit $(LIMIT)); \
+	one humour --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TAUGHT),--taught $(TAUGHT)); \
+	one lamp --data $(LAMP) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TRAINED),--trained "$(TRAINED)"); \
+	one generation --data $(DATA)/jester $(if $(RATERS),--limit $(RATERS)) $(if $(STATES),--states $(STATES)) \
+		$(if $(POPULATIONS),--populations $(POPULATIONS)) $(if $(TRAINED),,--methods "$(PLAIN)"); \
 	python -m studies.benchmarks tables $(OUT) && exit $$failed
 
-bench-small:    ## the same, 50 people and one seed, and no rows that learn
-	$(MAKE) bench-gpu LIMIT=50 SEEDS=1 TRAINED= TAUGHT=1000
+bench-small:    ## the same, 50 people (for 4 is written) and one seed, and no rows that learn
+	$(MAKE) bench-gpu LIMIT=50 RATERS=4 SEEDS=1 TRAINED= TAUGHT=1000
 
 WORK ?= /tmp/palate-pretrain
 JOKES = $(DATA)/rjokes/dev.csv.gz $(DATA)/short_jokes/jokes.csv.gz $(DATA)/stupidstuff/jokes.csv.gz

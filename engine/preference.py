@@ -61,8 +61,10 @@ def pseudo_negatives(
     tokens of training; `max` keeps the largest difference the other way, as CoPe does (arXiv 2506.12109, section 3.2;
     its code averages over the prompt as well, without a template), `min` the smallest.
     """
+    longest = recipe.max_target_tokens  # a shorter text would be taught to end where it was only cut
     asks = [
-        replace(SAMPLED, payload=e.ask.payload, kind=e.ask.kind, seed=recipe.seed + i) for i, e in enumerate(examples)
+        replace(SAMPLED, payload=e.ask.payload, kind=e.ask.kind, seed=recipe.seed + i, max_new_tokens=longest)
+        for i, e in enumerate(examples)
     ]
     drawn: list[list[str]] = []
     for start in range(0, len(examples), recipe.batch):

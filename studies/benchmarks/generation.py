@@ -3,9 +3,10 @@
 A person's profile holds their 24 strongest likes and all dislikes among jokes 1 to 80; jokes 81 to 100 judge, which
 nothing was ever taught. Two questions. Of a joke this person liked and one they disliked, is the liked one likelier, a
 token (`pair_accuracy`; `gain_accuracy` of what the method adds to its model, so that jokes which are likelier for
-everybody help nobody)? A contrast orders by log p of its expert less lambda times log p of its amateur, and its
-`likelihood` is the expert's. And are the texts that it writes various, no copies, and nearer to what the person liked
-(`closeness`)? Every personal row has a control with somebody else's profile and state.
+everybody help nobody)? A contrast orders by log p of its expert less lambda times log p of its amateur; its gain and
+its `likelihood` are the expert's. And are the texts that it writes various, no copies of a joke at hand (Jester's, and
+what `populations` hold), and nearer to what the person liked (`closeness`)? Every personal row has a control with
+somebody else's profile and state.
 
 Left out are all people of the side that populations are learned from, the held-out ones by whom the shipped states were
 stopped and judged (`make pretrain`, made anew here), and whoever a file of `populations` holds.
@@ -29,6 +30,7 @@ from studies.benchmarks.adapters import Rater, Scores, raters
 from studies.benchmarks.generation_rows import (
     FLOOR,
     ROWS,
+    able,
     base_of,
     contrasted,
     cost,
@@ -37,10 +39,12 @@ from studies.benchmarks.generation_rows import (
     write,
 )
 from studies.benchmarks.generation_texts import closeness, varied, written_figures
+from studies.benchmarks.jester_intervals import half_over_both
 from studies.benchmarks.rows import ALL, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG, ratio, within_users
 
+OWN = "people's own"
 STOPPING = 300  # held-out people of `make pretrain`, drawn by seed 0
 
 
@@ -87,16 +91,25 @@ def files(settings: Settings) -> list[Path]:
 
 
 def cells(settings: Settings) -> Iterator[Cell]:
+    for name in ("limit", "written"):
+        if getattr(settings, name) < 1:
+            raise CannotRun(f"{name} is {getattr(settings, name)}: take 1 at least")
     yield from of_methods(_all_cells(settings), settings.methods)
 
 
 def _all_cells(settings: Settings) -> Iterator[Cell]:
     """Seed by seed: adapters that were fitted serve all rows of their seed while the process lives."""
+    rows = [name for name in ROWS if settings.methods != ALL or known(settings, name)]
     for seed in range(settings.seeds):
-        for name in (*FLOORS, *REFERENCES, *ROWS):
+        for name in (*FLOORS, *REFERENCES, *rows):
             yield Cell({"method": name, "seed": seed}, _cell(settings, name, seed, wrong=False))
             if name == "own texts" or ROWS.get(name, FLOOR) != FLOOR:
                 yield Cell({"method": f"{name}{WRONG}", "seed": seed}, _cell(settings, name, seed, wrong=True))
+
+
+def known(settings: Settings, name: str) -> bool:
+    """Whether the model has learned what the row needs: unless it is named, a row without a state is no row."""
+    return able(models(settings.model, Path(settings.states or PRETRAINED)), name)
 
 
 def _cell(settings: Settings, name: str, seed: int, *, wrong: bool) -> Callable[[], Done]:
@@ -106,7 +119,7 @@ def _cell(settings: Settings, name: str, seed: int, *, wrong: bool) -> Callable[
         if name in FLOORS:
             return _told(people, FLOORS[name](people, given, seed))
         if name in REFERENCES:
-            return _reference(people, REFERENCES[name](people, seed, settings.written))
+            return _reference(people, name, REFERENCES[name](people, seed, settings.written))
         return _modelled(settings, people, name, given, seed)
 
     return computed
@@ -125,7 +138,7 @@ def crowd(data: Path, populations: tuple[str, ...], limit: int) -> Crowd:
         }
         found, popularity = raters(data, left_out, limit)
         jokes = {number: item.text for number, item in jester_jokes(data).items()}
-    except (CollectError, KeyError, ValueError) as error:
+    except (CollectError, EOFError, KeyError, ValueError) as error:
         raise CannotRun(f"the files in {data} are not Jester's ratings and jokes: {error}") from error
     if len(found) < 2:
         raise CannotRun(f"{len(found)} people can be judged, a control needs two: raise --limit, or take more ratings")
@@ -158,8 +171,8 @@ def _modelled(settings: Settings, people: Crowd, name: str, given: Sequence[Rate
     done = _told(people, ordering)
     likes = [np.mean([some[text] for text, liked in rater.judged if liked])
              for some, rater in zip(found, people.raters, strict=True)]  # fmt: skip
-    gain = [{text: score - base[text] for text, score in some.items()} for some in ordering]
-    added = {} if name == "none" else accuracy(people.raters, gain, "gain_accuracy")
+    gain = [{text: score - base[text] for text, score in some.items()} for some in found]
+    added = {} if name == "none" else accuracy(people, gain, "gain_accuracy")
     texts, cost_of_writing = write(using, name, given, people.raters, seed, settings.written)
     figures = {"over": over, "likelihood": float(np.mean(likes)), **done.figures, **added}
     figures |= written_figures(texts, people.raters, taught(settings.data, settings.populations))
@@ -174,16 +187,21 @@ def _told(people: Crowd, found: Sequence[Scores]) -> Done:
         for rater, scores in zip(people.raters, found, strict=True)
         for text, liked in rater.judged
     ]
-    return Done({"people": len(people.raters), **accuracy(people.raters, found, "pair_accuracy")}, lines)
+    return Done({"people": len(people.raters), **accuracy(people, found, "pair_accuracy")}, lines)
 
 
-def accuracy(people: Sequence[Rater], found: Sequence[Scores], name: str) -> Row:
-    """How often the liked one of two jokes has the higher score, ties half, and half of the interval over people."""
-    liked = np.array([liked for rater in people for _, liked in rater.judged], float)
-    said = np.array([some[text] for rater, some in zip(people, found, strict=True) for text, _ in rater.judged])
-    user = np.repeat(np.arange(len(people)), [len(rater.judged) for rater in people])
+def accuracy(people: Crowd, found: Sequence[Scores], name: str) -> Row:
+    """How often the liked one of two jokes has the higher score, ties half, and half of the intervals over people and
+    over people and jokes: everybody is judged by the same twenty."""
+    raters = people.raters
+    places = {text: n for n, text in enumerate(people.judging)}
+    liked = np.array([liked for rater in raters for _, liked in rater.judged], float)
+    said = np.array([some[text] for rater, some in zip(raters, found, strict=True) for text, _ in rater.judged])
+    joke = np.array([places[text] for rater in raters for text, _ in rater.judged])
+    user = np.repeat(np.arange(len(raters)), [len(rater.judged) for rater in raters])
     share, half = ratio(*within_users(liked, said, user))
-    return {name: share, f"{name}_half": half}
+    both = half_over_both(liked, said, user, joke, len(raters))
+    return {name: share, f"{name}_half": half, f"{name}_half_jokes": both}
 
 
 def _lines(people: Crowd, texts: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -191,10 +209,11 @@ def _lines(people: Crowd, texts: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[rater.profile.user, text] for rater, some in zip(people.raters, texts, strict=True) for text in some]
 
 
-def _reference(people: Crowd, texts: Sequence[Sequence[str]]) -> Done:
-    """Texts that nobody wrote for the purpose; one that stands for several people counts once in what is various."""
+def _reference(people: Crowd, name: str, texts: Sequence[Sequence[str]]) -> Done:
+    """Texts that nobody wrote for the purpose. Those that people like themselves are the same few for all: how various
+    they are says nothing beside as many texts as a model writes."""
     once = list(dict.fromkeys(text for some in texts for text in some))
-    figures = {"people": len(people.raters), "texts": len(once), **varied(once)}
+    figures = {"people": len(people.raters), "texts": len(once)} | ({} if name == OWN else varied(once))
     return Done(figures | closeness(texts, people.raters), _lines(people, texts))
 
 
@@ -246,6 +265,6 @@ FLOORS: dict[str, Callable[[Crowd, Sequence[Rater], int], list[Scores]]] = {
     "own texts": own_texts,
 }
 REFERENCES: dict[str, Callable[[Crowd, int, int], list[list[str]]]] = {
-    "people's own": peoples_own,
+    OWN: peoples_own,
     "random jokes": random_jokes,
 }

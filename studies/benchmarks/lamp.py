@@ -78,6 +78,8 @@ def cells(settings: Settings) -> Iterator[Cell]:
     if "pmi" in settings.ways and whole.task.name == "LaMP_1":
         raise CannotRun("LaMP_1 asks of no text that could be left out: take 'pmi' out of the ways")
     labelled, named = whole.task.kind != "text", "all" not in settings.methods
+    if labelled and settings.controls and not {*settings.ways} & {*settings.controls}:
+        raise CannotRun("no way is left in which the wrong person is asked: name one of the `ways` in `controls`")
     rows_for = lamp_trained.rows_for if labelled else lamp_texts.rows_for
     trained = rows_for(whole.task, ALL if named else settings.trained)
     yield from of_methods(_all_cells(whole, settings, trained), settings.methods)
@@ -175,7 +177,11 @@ def _classic(whole: Split, name: str, seed: int, wrong: bool) -> Callable[[], Do
 
 
 def _copied(whole: Split, name: str, seed: int, wrong: bool) -> Callable[[], Done]:
-    return lambda: _done(whole, lamp_texts.copied(whole.teachers, _asked(whole, seed, wrong), name, seed))
+    def computed() -> Done:
+        lm, longest = model(whole.settings.model), whole.settings.longest
+        return _done(whole, lamp_texts.copied(lm, whole.teachers, _asked(whole, seed, wrong), name, seed, longest))
+
+    return computed
 
 
 def _prompted(whole: Split, picks: Picks, way: str, seed: int, wrong: bool) -> Callable[[], Done]:

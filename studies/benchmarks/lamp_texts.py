@@ -39,6 +39,7 @@ from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 # six seconds of one core a step; the loss of the writers' teachers who stop it still fell where a try ended (1.59, 1.37
 # after 8 steps, 1.32 after 16): the best evaluation is kept, so that more steps cost time alone
 TASK = Recipe(steps=60, batch=4, accumulate=2, lr=1e-3, evaluate_every=15)
+FOREVER = float("inf")  # however slow the machine
 TAUGHT = 128  # tokens of a request where it teaches: a paper's abstract has three hundred, and each is read every step
 MOST_OF_ONE, MOST_STOPPING = 16, 8  # the latest items of one teacher: else the few with hundreds decide
 OWN, REFINED = LoRA(), DPO()  # which is held to OPPU's adapter, where it begins; CoPe's own code holds it to TAM
@@ -104,9 +105,16 @@ def lessons(teachers: Teachers) -> list[list[Question]]:
 # ---- floors: no model
 
 
-def copied(teachers: Teachers, questions: Sequence[Question], name: str, seed: int) -> list[str]:
-    """A floor's answer to each question, word for word: what one's own past answers to the nearest of its items, "" for
-    whoever has none; or what somebody who teaches, drawn by the seed, answers to the same or else the nearest text."""
+def copied(
+    lm: Backbone, teachers: Teachers, questions: Sequence[Question], name: str, seed: int, longest: int
+) -> list[str]:
+    """A floor's answer to each question, word for word, in at most as many tokens as a model may write: what one's own
+    past answers to the nearest of its items, "" for whoever has none; or what somebody who teaches, drawn by the seed,
+    answers to the same or else the nearest text."""
+    return [lm.cut(text, longest) for text in _copied(teachers, questions, name, seed)]
+
+
+def _copied(teachers: Teachers, questions: Sequence[Question], name: str, seed: int) -> list[str]:
     if name == OWN_PAST:
         task = teachers.task
         return ["".join(written(item, task) for item in near(question, task)) for question in questions]
@@ -130,8 +138,11 @@ def nearest_of(known: Sequence[str], asked: Sequence[str]) -> list[str]:
 
     if not known:
         raise CannotRun("nobody is left to teach: give other people's questions after --train")
+    corpus = bm25s.tokenize(list(known), stopwords=None, return_ids=False, show_progress=False)
+    if not any(corpus):
+        raise CannotRun("no text that teaches has a word in it: give other people's questions after --train")
     index = bm25s.BM25(method="lucene")
-    index.index(bm25s.tokenize(list(known), stopwords=None, return_ids=False, show_progress=False), show_progress=False)
+    index.index(corpus, show_progress=False)
     words = bm25s.tokenize(list(asked), stopwords=None, return_ids=False, show_progress=False)
     have = set(known)
     return [
@@ -230,7 +241,7 @@ def fitted(lm: Backbone, teachers: Teachers, answers: Answers, seed: int, longes
     """OPPU: one person's adapter over TAM, from their own answers; every fifth stops it."""
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
     say = on(lm, adapter(lm, teachers, seed, longest), OWN)
-    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=seed)
+    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=seed, seconds=FOREVER)
     return train(lm, say, born(lm, OWN), made, stop, recipe)
 
 
@@ -240,7 +251,8 @@ def refined(lm: Backbone, teachers: Teachers, answers: Answers, seed: int, longe
     fit, base = fitted(lm, teachers, answers, seed, longest), adapter(lm, teachers, seed, longest)
     before = time.monotonic()
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
-    recipe = replace(recipe_for(REFINED, len(made), epochs=1), max_target_tokens=longest, seed=seed)
+    recipe = recipe_for(REFINED, len(made), epochs=1)
+    recipe = replace(recipe, max_target_tokens=longest, seed=seed, seconds=FOREVER)
     anybody, mine = on(lm, base, PLAIN), on(lm, base, OWN)
     pairs = pseudo_negatives(lm, anybody, mine, fit.state, [*stop, *made], recipe, REFINED.negatives)
     stop, made = pairs[: len(stop)], pairs[len(stop) :]

@@ -223,7 +223,8 @@ def taught(lm: Backbone, teachers: Teachers, method: Method, how: How) -> Traine
     calibration = vectors[np.random.default_rng(0).permutation(len(vectors))[:CALIBRATION]]
     born = {key: tensor.to(lm.device) for key, tensor in method.born(lm, calibration).items()}
     recipe = replace(PATCHED if isinstance(method, LoRA | CrossAttention) else PREFIXED, seed=how.seed)
-    learned = balanced(learned, how.seed) if how.balanced else learned
+    if how.balanced:
+        learned, stop = balanced(learned, how.seed), balanced(stop, how.seed)
     return train(lm, says(lm, method), born, learned, stop, recipe)
 
 
@@ -253,7 +254,8 @@ def fitted(lm: Backbone, teachers: Teachers, answers: tuple[tuple[Request, str],
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
     born = {key: tensor.to(lm.device) for key, tensor in OWN.born(lm, np.zeros((0, 0), np.float32)).items()}
     say = says(lm, OWN)
-    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=PATCHED.max_target_tokens, seed=how.seed)
+    longest, forever = PATCHED.max_target_tokens, float("inf")  # however slow the machine
+    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=how.seed, seconds=forever)
     return train(lm, lambda *of: over(base, say(*of)), born, made, stop, recipe)
 
 

@@ -40,9 +40,9 @@ def answers(folder: Path) -> dict[str, dict[str, tuple[str, str]]]:
                 for side in ("x", "y"):
                     if text := cleaned(row[f"result_{side}"]):
                         told.setdefault(str(row[f"model_{side}"]), {})[row["slug"]] = (row["text"].strip(), text)
-    except (OSError, EOFError, ValueError, KeyError) as error:
+        return {writer: dict(sorted(told[writer].items())) for writer in sorted(told, key=int)}
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CannotRun(f"{path} cannot be read ({type(error).__name__}: {error}): fetch it again") from error
-    return {writer: dict(sorted(told[writer].items())) for writer in sorted(told, key=int)}
 
 
 def cleaned(text: str) -> str:

@@ -11,6 +11,8 @@ ALL = ("all",)
 def of_methods(cells: Iterable[Cell], methods: Sequence[str]) -> list[Cell]:
     """The cells of these methods, their controls among them; of every one for "all". Raises CannotRun for a name that
     no cell has."""
+    if "all" in methods and len(methods) > 1:
+        raise CannotRun('"all" is every method: name it alone, or name others')
     told = [(cell, str(cell.of["method"]).removesuffix(WRONG)) for cell in cells]
     known = dict.fromkeys(name for _, name in told)
     if unknown := [name for name in methods if name not in (*known, *ALL)]:

@@ -22,8 +22,6 @@ from typing import Any, Protocol
 
 import psutil
 
-from studies.benchmarks import scores
-
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
@@ -31,6 +29,7 @@ EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "res
 FOLDERS = ("data", "train", "states", "populations")
 # settings that say which cells there are and not what is in one: with other rows a run goes on from those it has
 CHOOSING = ("controls", "ks", "methods", "retrievers", "seeds", "trained", "ways")
+SHARED = ("detect.py", "judge.py", "benchmarks/adapters.py", "benchmarks/scores.py", "benchmarks/tagging.py")
 PACKAGES = (
     "bm25s",
     "lenskit",
@@ -98,11 +97,12 @@ def plain(settings: Any) -> Row:
     return {key: value for key, value in asdict(settings).items() if key not in FOLDERS}
 
 
-def _modules(benchmark: Benchmark) -> Iterator[Path]:
-    """The files that compute its cells: its own, and those beside it whose names begin with its."""
+def _modules(benchmark: Benchmark) -> list[Path]:
+    """The files that compute its cells: its own, those beside it whose names begin with its, what benchmarks share, and
+    the engine."""
     own = Path(benchmark.__file__ or "")
-    yield own
-    yield from own.parent.glob(f"{own.stem}_*.py")
+    mine = {own, *own.parent.glob(f"{own.stem}_*.py")}
+    return sorted(mine | {ROOT / "studies" / name for name in SHARED} | {*(ROOT / "engine").rglob("*.py")})
 
 
 def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None) -> Iterator[str | Row]:
@@ -111,15 +111,17 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     A cell that fails is told and does not stop the rest; the same command tries it again. With `only` the cells of one
     seed: processes share a work folder so, and a last run finds them all there. Raises CannotRun.
     """
-    data = {f"{path.parent.name}/{path.name}": _digest(path) for path in benchmark.files(settings)}
+    data = dict(_named_files(benchmark.files(settings)))
     told = plain(settings)
     same = {key: value for key, value in told.items() if key not in CHOOSING}
-    code = [_digest(path) for path in (*sorted(_modules(benchmark)), Path(scores.__file__))]
+    code = [_digest(path) for path in _modules(benchmark)]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed: list[Row] = []
     todo = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
+    if not todo:
+        raise CannotRun(f"there is no cell of seed {only}: leave --only out")
     spent = 0.0
     for n, cell in enumerate(todo):
         path = held / f"{cell.key}.json"
@@ -128,7 +130,7 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
             before = time.monotonic()
             try:
                 _keep(path, cell, cell.make(), before)
-            except (CannotRun, MemoryError, OSError, RuntimeError, ValueError) as error:
+            except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
                 failed.append({**cell.of, "error": f"{type(error).__name__}: {error}"[:300]})
                 yield f"failed: {failed[-1]['error']}"
                 continue
@@ -143,6 +145,16 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
         "rows": rows,
         "failed": failed,
     }
+
+
+def _named_files(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Name and digest of each, in their order; a name that comes again is another file, of those who teach or of those
+    who are judged."""
+    told: list[str] = []
+    for path in paths:
+        told.append(f"{path.parent.name}/{path.name}")
+        again = told.count(told[-1])
+        yield told[-1] + f" ({again})" * (again > 1), _digest(path)
 
 
 def save(result: Row, name: str, folder: Path = RESULTS) -> Path:

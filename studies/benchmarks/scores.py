@@ -133,10 +133,10 @@ def _meteor(gold: Sequence[str], said: Sequence[str], synonyms: Any) -> float:
 
 def _wordnet() -> Any:
     """nltk's WordNet, None where it was not downloaded."""
-    from nltk.corpus import wordnet
-
     try:
+        from nltk.corpus import wordnet
+
         wordnet.ensure_loaded()
-    except LookupError:
+    except (ImportError, LookupError):
         return None
     return wordnet

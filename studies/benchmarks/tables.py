@@ -5,9 +5,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from studies.benchmarks import offline
 from studies.benchmarks.runs import RESULTS, CannotRun
 from studies.benchmarks.scores import WRONG
 
@@ -52,13 +54,20 @@ def provenance(name: str, folder: Path | None = None) -> str:
     data = ", ".join(f"{file} {digest}" for file, digest in told["data"].items())
     failed = f"; {len(told['failed'])} cells failed" if told["failed"] else ""
     took, peak = told["wall_seconds"] / 60, _most(told["rows"], "peak_mb") / 1024
-    settings = told["settings"]
-    flags = [f"--{key} {settings[key]}" for key in ("limit", "seeds", "model") if settings.get(key)]
-    how = " ".join(flags) if folder else f"--experiment {name}"
+    how = f" --experiment {name}" if folder is None else ""
+    other = ", ".join(f"{key} {value}" for key, value in _other(told).items()) if folder else ""
     return (
-        f"`python -m studies.benchmarks {told['benchmark']} {how} --data DIR`: commit "
+        f"`python -m studies.benchmarks {told['benchmark']}{how} --data DIR`{other and f' with {other}'}: commit "
         f"{told['commit'][:9]}, {told['machine']}, {took:.0f} min, at most {peak:.1f} GB. Data (sha256): {data}{failed}"
     )
+
+
+def _other(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not the defaults."""
+    of = {field.name: field.default for field in fields(offline.BENCHMARKS[told["benchmark"]].Settings)}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in of.items()}
+    mine = {key: value for key, value in told["settings"].items() if value != plain[key]}
+    return {key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in mine.items()}
 
 
 def jester(name: str = "jester", folder: Path | None = None) -> str:
@@ -89,11 +98,11 @@ def jester(name: str = "jester", folder: Path | None = None) -> str:
     return "\n\n".join(parts)
 
 
-def _with_halves(rows: Sequence[Row]) -> str:
-    """Pair accuracy with half of its interval over people and, where it was computed, over people and jokes."""
-    key = "pair_accuracy_half_jokes"
-    both = f" ({_mean(rows, key)})" if rows and all(key in row for row in rows) else ""
-    return f"{_with_half(rows, 'pair_accuracy')}{both}"
+def _with_halves(rows: Sequence[Row], key: str = "pair_accuracy") -> str:
+    """A mean with half of its interval over people and, where it was computed, over people and jokes."""
+    jokes = f"{key}_half_jokes"
+    both = f" ({_mean(rows, jokes)})" if rows and all(jokes in row for row in rows) else ""
+    return f"{_with_half(rows, key)}{both}"
 
 
 def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> str:
@@ -129,12 +138,13 @@ def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> s
                 f"{sum(row['prompt_tokens'] for row in some) / len(some):.0f}",
                 f"{_most(some, 'trained_parameters'):,.0f}",
                 *((f"{sum(row.get('train_seconds', 0) for row in some) / len(some):.0f}",) if trained else ()),
+                *((f"{_most(some, 'without'):.0f}" if "without" in some[0] else "",) if trained else ()),
                 _mean(some, "latency") if some[0]["prompt_tokens"] else "",
             )
         )
     told = ("empty",) if texts else ("no label",)
     head = ("method", "way", named[main], WRONG.strip(", "), *(named[key] for key in more), *told)
-    took = ("seconds of training",) if trained else ()
+    took = ("seconds of training", "people without") if trained else ()
     return _table((*head, "prompt tokens", "trained", *took, "seconds a question"), body)
 
 
@@ -182,7 +192,7 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
     control = WRONG.strip(", ")
 
     def halves(method: str, key: str) -> tuple[str, str]:
-        return _with_half(_having(mine[method], key), key), _with_half(_having(wrong[method], key), key)
+        return _with_halves(_having(mine[method], key), key), _with_halves(_having(wrong[method], key), key)
 
     judged = [
         (
@@ -204,12 +214,13 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
             method,
             *halves(method, "closeness"),
             *(_mean(_having(rows, key), key) for key in keys),
+            f"{rows[0]['texts']}",
             f"{_most(rows, 'empty'):.0f} of {rows[0]['texts']}" if _having(rows, "empty") else "",
         )
         for method, rows in mine.items()
         if _having(rows, "texts")
     ]
-    head = ("method", "closeness", control, "distinct-1", "distinct-2", "self-BLEU", "copied", "empty")
+    head = ("method", "closeness", control, "distinct-1", "distinct-2", "self-BLEU", "copied", "texts", "empty")
     parts += [f"**What is written**\n\n{_table(head, told)}"] if told else []
     costs = [
         (
@@ -222,7 +233,7 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
         for method, rows in mine.items()
         if _having(rows, "latency")
     ]
-    head = ("method", "prompt tokens", "trained", "seconds of training", "seconds a text")
+    head = ("method", "prompt tokens", "trained", "seconds of training, for all or a person", "seconds a text")
     return "\n\n".join([*parts, *([f"**What it costs**\n\n{_table(head, costs)}"] if costs else [])])
 
 

@@ -9,8 +9,8 @@ import pytest
 from collectors.item import Item, Signal, write_reactions
 from engine import commands
 from engine.__main__ import main
+from engine.fitting import FIT
 from engine.methods import ARMS
-from engine.preference import SAMPLED
 from engine.train import Recipe
 from tests.names import TAUGHT, UNTAUGHT
 
@@ -123,7 +123,7 @@ def test_trouble_is_one_sentence(run, me: Path, tmp_path: Path, arguments: list[
 
 def test_the_chain_fits_refines_and_contrasts(run, me: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(commands, "TASK", Recipe(steps=2, batch=2, accumulate=1, evaluate_every=1, max_target_tokens=8))
-    monkeypatch.setattr("engine.preference.SAMPLED", replace(SAMPLED, max_new_tokens=8))  # no more is learned of them
+    monkeypatch.setattr("engine.fitting.FIT", replace(FIT, max_target_tokens=8))
     data, crowd = tmp_path / "data", tmp_path / "crowd.jsonl"
     write_reactions(crowd, [(f"user{n}", rows(f"user{n}", 5)) for n in range(40)])
     code, out, _ = run("cope", "--profile", me, "--population", crowd, "--data-dir", data, "--json")

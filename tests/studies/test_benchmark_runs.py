@@ -74,6 +74,19 @@ def test_processes_share_a_work_folder_by_seeds(toy: Toy, tmp_path: Path) -> Non
         assert [row["seed"] for row in part["rows"]] == [seed]
     assert [row["seed"] for row in last(toy, tmp_path)["rows"]] == [0, 1]
     assert toy.count == 2
+    with pytest.raises(CannotRun, match="there is no cell of seed 7: leave --only out"):
+        list(run(toy, toy.settings, tmp_path / "work", 7))
+
+
+def test_two_files_of_one_name_are_both_told_and_neither_stands_for_the_other(tmp_path: Path) -> None:
+    paths = [tmp_path / part / "x" / "questions.json" for part in ("taught", "judged")]
+    for n, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        path.write_text(str(n))
+    there, back = (dict(runs._named_files(some)) for some in (paths, paths[::-1]))
+    assert list(there) == list(back) == ["x/questions.json", "x/questions.json (2)"]
+    assert list(there.values()) == list(back.values())[::-1]
+    assert len(set(there.values())) == 2
 
 
 def test_other_data_or_settings_are_other_cells(toy: Toy, tmp_path: Path) -> None:
@@ -290,7 +303,7 @@ def test_only_rows_that_are_named_are_computed_and_shown(small: Path, tmp_path: 
     shown = capsys.readouterr().out
     assert shown.startswith("## mine\n\n**A fifth of all ratings held out**")
     assert "| joke mean | ." in shown
-    assert "`python -m studies.benchmarks jester --limit 60 --seeds 1 --data DIR`: commit" in shown
+    assert "jester --data DIR` with limit 60, seeds 1, methods joke mean + text mean: commit" in shown
     assert offline.main("jester", [*told, "--methods", "text mean"]) == 0
     (tmp_path / "mine.json").write_text(capsys.readouterr().out)
     assert tables.main([str(tmp_path)]) == 0

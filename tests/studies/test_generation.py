@@ -20,6 +20,7 @@ from engine.learning import facts_of, stand_on, state_path
 from engine.methods.base import Ask, Method
 from engine.methods.cope import CoPe
 from engine.methods.e2p import E2P
+from engine.methods.history import History
 from engine.methods.lora import TAM
 from engine.pretrained.memorised import Taught
 from engine.pretrained.population import TEST_JOKES, held_out
@@ -235,6 +236,15 @@ def test_a_contrast_orders_by_what_its_amateur_finds_likely_as_well(data: Path, 
     assert generation_rows.contrasted("OPPU", expert[0], base) == expert[0]
 
 
+def test_who_falls_back_on_the_floor_gains_exactly_nothing(
+    data: Path, quick: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = generation.crowd(data, (), 2)
+    monkeypatch.setattr(History, "lacks", lambda *_: "too few likes")
+    found = generation_rows.likelihoods(quick, "history", people.raters, people.raters, 0, people.judging)
+    assert found == [generation_rows.floor(quick.based, people.judging)] * 2
+
+
 def test_what_has_learned_nothing_says_how_to_teach_it(
     data: Path, using: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +253,13 @@ def test_what_has_learned_nothing_says_how_to_teach_it(
         CannotRun, match=r"topics has learned nothing .* learn topics-\w+ --base none --population FILE"
     ):
         computed(Settings(data), "topics")
-    monkeypatch.setattr(generation, "models", lambda name, folder: replace(using, based=using.plain))
+    assert (generation.known(Settings(data), "e2p-1"), generation.known(Settings(data), "topics")) == (True, False)
+    bare = replace(using, based=using.plain)
+    monkeypatch.setattr(generation, "models", lambda name, folder: bare)
+    assert not generation.known(Settings(data), "OPPU")
+    rows = {cell.of["method"].removesuffix(WRONG) for cell in generation.cells(Settings(data))}
+    assert rows & ROWS.keys() == {"none", "history", "retrieval", "summary", *(rows & OVER_PLAIN.keys())}
+    assert "topics" not in rows
     with pytest.raises(
         CannotRun, match=r"OPPU stands on a task-adapted model of tiny-random: teach it by .* learn tam"
     ):
@@ -280,7 +296,9 @@ def test_every_row_has_its_control_and_its_figures_and_nothing_is_fitted_or_read
         assert rows[name].keys() >= {"pair_accuracy", "likelihood", "trained_parameters", "train_seconds", *MODELLED}
         assert rows[name]["over"] == ("none" if name in OVER_PLAIN or name == "TAM" else "TAM")
         assert ("gain_accuracy" in rows[name]) == (name != "none")
-    assert rows["cope contrast only"]["likelihood"] == rows["OPPU"]["likelihood"]
+    for key in ("likelihood", "gain_accuracy"):  # what is taken off helps no joke that the amateur finds unlikely
+        assert rows["cope contrast only"][key] == rows["OPPU"][key]
+    assert rows["OPPU"]["pair_accuracy_half_jokes"] >= rows["OPPU"]["pair_accuracy_half"]
     assert rows["cope"]["train_seconds"] == rows["dpo"]["train_seconds"] > rows["OPPU"]["train_seconds"] > 0
     assert (rows["e2p-1"]["train_seconds"], rows["e2p-1"]["trained_parameters"]) == (77, 5)
     assert rows["e2p-1"]["prompt_tokens"] == rows["none"]["prompt_tokens"] + 1

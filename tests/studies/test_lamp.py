@@ -490,14 +490,16 @@ def test_citations_and_reviews_have_rows_of_their_own(
               {"id": "q", "title": "Ports", "abstract": "Harbours and their cats."}]  # fmt: skip
     cited = [{"id": str(n), "input": CITED, "profile": papers} for n in range(3)]
     folder = written(tmp_path / "1", cited, dict.fromkeys("012", "[1]"), "LaMP_1")
-    settings = lamp.Settings(folder, train=str(folder), seeds=1, retrievers=("recency",), ks=(1,), ways=("score",))
+    settings = lamp.Settings(
+        folder, train=str(folder), seeds=1, retrievers=("recency",), ks=(1,), ways=("score",), controls=()
+    )
     rows = {row["method"]: row for row in ran(settings, tmp_path / "work")["rows"]}
     assert set(rows) == {"majority", "own neighbours", "own neighbours, wrong person", "none", "history recency k=1"}
     assert rows["own neighbours"]["accuracy"] == 1.0
     reviews = [{"id": str(n), "input": SCORED.format(f"Number {n}"),
                 "profile": [{"id": "r", "text": f"Review {n}", "score": "45"[n % 2]}]} for n in range(4)]  # fmt: skip
     folder = written(tmp_path / "3", reviews, dict(zip("0123", "4545", strict=True)), "LaMP_3")
-    settings = lamp.Settings(folder, train=str(folder), seeds=1, retrievers=(), ways=())
+    settings = lamp.Settings(folder, train=str(folder), seeds=1, retrievers=(), ways=(), controls=())
     rows = {row["method"]: row for row in ran(settings, tmp_path / "work")["rows"]}
     assert (rows["own commonest"]["mae"], rows["own commonest"]["accuracy"]) == (0, 1)
     assert rows["majority"]["mae"] == 0.5

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from engine import preference
 from engine.backbone import Backbone
 from engine.methods.base import Conditioning, State
 from engine.preference import pseudo_negatives
@@ -61,7 +60,6 @@ def quick(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 
 def steps(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
     monkeypatch.setattr(lamp_texts, "TASK", recipe)
-    monkeypatch.setattr(preference, "SAMPLED", replace(preference.SAMPLED, max_new_tokens=LONGEST))
     own = replace(recipe, batch=4)
     monkeypatch.setattr(lamp_texts, "recipe_for", lambda method, taught, epochs=2: own)
     for kept in (lamp_texts.adapted, lamp_texts.fitted, lamp_texts.refined):
@@ -141,7 +139,10 @@ def test_an_own_adapter_learns_from_ones_own_past_and_from_nothing_that_is_asked
 
 
 @bench
-def test_what_copies_takes_the_nearest_answer_word_for_word() -> None:
+def test_what_copies_takes_the_nearest_answer_word_for_word(tiny: Backbone) -> None:
+    def copied(teachers: Teachers, asked: list[Question], name: str, seed: int, longest: int = 64) -> list[str]:
+        return lamp_texts.copied(tiny, teachers, asked, name, seed, longest)
+
     task = TASKS["LaMP_5"]
     mine = asked("LaMP_5", ("Cats on ships.", "Meow"), ("Dogs on air.", "Woof"), told=f"{TOLD}A ship and cats")
     nobody = asked("LaMP_5", told=f"{TOLD}Dogs", user="v")
@@ -149,16 +150,19 @@ def test_what_copies_takes_the_nearest_answer_word_for_word() -> None:
               for text, gold in (("dogs", "A"), ("Dogs", "B"), ("dogs ", "C"), ("Ships of old", "D"))]  # fmt: skip
     others = [replace(one, payload=one.payload.strip()) for one in others]
     teachers = Teachers(task, tuple(others), True)
-    assert lamp_texts.copied(teachers, [mine, nobody], lamp_texts.OWN_PAST, 0) == ["Meow", ""]
-    drawn = [lamp_texts.copied(teachers, [mine, nobody], lamp_texts.SOMEBODYS, seed) for seed in range(9)]
-    assert drawn[0] == lamp_texts.copied(teachers, [mine, nobody], lamp_texts.SOMEBODYS, 0)
+    assert copied(teachers, [mine, nobody], lamp_texts.OWN_PAST, 0) == ["Meow", ""]
+    drawn = [copied(teachers, [mine, nobody], lamp_texts.SOMEBODYS, seed) for seed in range(9)]
+    assert drawn[0] == copied(teachers, [mine, nobody], lamp_texts.SOMEBODYS, 0)
     assert {answers[1] for answers in drawn} == {"A", "B", "C"}
     unknown = replace(nobody, payload="ships")
-    assert lamp_texts.copied(teachers, [unknown], lamp_texts.SOMEBODYS, 0) == ["D"]
+    assert copied(teachers, [unknown], lamp_texts.SOMEBODYS, 0) == ["D"]
     tweets = replace(teachers, task=TASKS["LaMP_7"])
-    assert lamp_texts.copied(tweets, [mine], lamp_texts.OWN_PAST, 0) == ["Cats on ships."]
+    assert copied(tweets, [mine], lamp_texts.OWN_PAST, 0) == ["Cats on ships."]
+    assert copied(teachers, [mine], lamp_texts.OWN_PAST, 0, 1) == [tiny.cut("Meow", 1)] != ["Meow"]
+    with pytest.raises(CannotRun, match="no text that teaches has a word in it"):
+        copied(replace(teachers, questions=(replace(others[0], payload="?"),)), [mine], lamp_texts.SOMEBODYS, 0)
     with pytest.raises(CannotRun, match="nobody is left to teach"):
-        lamp_texts.copied(Teachers(task, (), True), [mine], lamp_texts.SOMEBODYS, 0)
+        copied(Teachers(task, (), True), [mine], lamp_texts.SOMEBODYS, 0)
 
 
 # ---- what is learned, refined and contrasted

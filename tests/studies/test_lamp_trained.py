@@ -232,7 +232,7 @@ def test_every_trained_row_has_its_figures_and_its_control(
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     runs.save(result, "trained", tmp_path)
     head, _, *lines = tables.lamp("trained").splitlines()
-    assert head.endswith("| trained | seconds of training | seconds a question |")
+    assert head.endswith("| trained | seconds of training | people without | seconds a question |")
     assert {line.count("|") for line in lines} == {head.count("|")}
 
 
