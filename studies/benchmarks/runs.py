@@ -27,6 +27,7 @@ from studies.benchmarks import scores
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
+CHOOSING = ("controls", "ks", "methods", "retrievers", "seeds", "trained", "ways")
 FOLDERS = ("data", "train")  # settings that say where files lie; what is in them stands in the result by its hash
 PACKAGES = (
     "bm25s",
@@ -108,8 +109,9 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     """
     data = {f"{path.parent.name}/{path.name}": _digest(path) for path in benchmark.files(settings)}
     told = plain(settings)
+    same = {key: value for key, value in told.items() if key not in CHOOSING}
     code = [_digest(path) for path in (*sorted(_modules(benchmark)), Path(scores.__file__))]
-    held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, told, data]).encode()).hexdigest()[:16]
+    held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     failed: list[Row] = []
