@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collectors.item import Item
 from engine.backbone import Backbone
-from engine.learning import OnProgress, adapter_of, has_state, says, state_of
+from engine.learning import OnProgress, adapter_of, born_on, has_state, says, state_of
 from engine.methods import METHODS
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
@@ -95,7 +95,7 @@ def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> S
     if why := method.lacks(lm, profile):
         raise TrainError(f"{method.name} cannot be fitted yet: {why}")
     if method.goes_on_from is None:
-        return {name: t.to(lm.device) for name, t in method.born(lm, profile.vectors).items()}
+        return born_on(lm, method, profile.vectors)
     state = state_of(lm, method.goes_on_from, folder, profile.user)
     if not state:
         before = method.goes_on_from

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine import encoder
 from engine.backbone import Backbone
@@ -44,6 +45,12 @@ OnProgress = Callable[[Progress], None]
 
 def says(lm: Backbone, method: Method) -> Say:
     return lambda profile, state, ask: method.condition(lm, profile, state, ask)
+
+
+def born_on(lm: Backbone, method: Method, items: NDArray[np.float32] | None = None) -> State:
+    """A method's state as it is born, on the model's device; an adapter needs no `items` (N, E)."""
+    some = np.zeros((0, 0), np.float32) if items is None else items
+    return {name: tensor.to(lm.device) for name, tensor in method.born(lm, some).items()}
 
 
 def facts_of(lm: Backbone, method: Method) -> Facts:
@@ -172,7 +179,7 @@ def learn(
     stop, judged = judged[:half], judged[half : 2 * half]  # one set stops the training, the other judges it
     vectors = np.concatenate([profile.vectors for profile in people])
     some = vectors[dice.permutation(len(vectors))[:CALIBRATION]]
-    born = {name: tensor.to(lm.device) for name, tensor in method.born(lm, some).items()}
+    born = born_on(lm, method, some)
     made = examples(people, per_person, recipe.seed, MOST_TARGETS)
     out = train(lm, says(lm, method), born, made, stop, recipe, checkpoint=checkpoint, on_progress=on_progress,
                 stopped=stopped)  # fmt: skip

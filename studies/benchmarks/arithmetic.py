@@ -21,7 +21,7 @@ from collectors.sample import Sample
 from engine.backbone import Backbone
 from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, recipe_for
-from engine.learning import says
+from engine.learning import born_on, says
 from engine.methods.base import Ask, Conditioning, State
 from engine.methods.e2p import E2P
 from engine.methods.lora import LoRA
@@ -108,9 +108,8 @@ def stepping(lm: Backbone) -> dict[str, float]:
 
 
 def low_rank_everywhere(lm: Backbone) -> Patches:
-    method, some = LoRA(), np.zeros((1, 384), np.float32)
-    state = {name: tensor.to(lm.device) for name, tensor in method.born(lm, some).items()}
-    return {site: (patch,) for site, patch in method.adapter(lm, state).items()}
+    method = LoRA()
+    return {site: (patch,) for site, patch in method.adapter(lm, born_on(lm, method)).items()}
 
 
 @torch.inference_mode()

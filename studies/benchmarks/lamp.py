@@ -190,7 +190,7 @@ def _prompted(whole: Split, picks: Picks, way: str, seed: int, wrong: bool) -> C
         questions = _asked(whole, seed, wrong)
         texts = picks(whole, questions)
         given = [
-            Asked(text, question.labels, whole.settings.longest, premise(question))
+            Asked(text, question.labels, whole.settings.longest, question.head.rstrip())
             for text, question in zip(texts, questions, strict=True)
         ]
         told = answers(lm, given, way)
@@ -234,11 +234,6 @@ def _history(retriever: str, k: int) -> Picks:
         ]
 
     return picked
-
-
-def premise(question: Question) -> str:
-    """The words of the task before what is asked about."""
-    return question.input.rstrip().removesuffix(question.payload).rstrip()
 
 
 def _summed(whole: Split, questions: Sequence[Question]) -> list[str]:

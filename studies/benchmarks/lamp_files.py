@@ -87,6 +87,11 @@ class Question:
         return self.user or f"question {self.id}"
 
     @property
+    def head(self) -> str:
+        """The words of the task before the payload; all of the input where the payload is not its end."""
+        return self.input.rstrip().removesuffix(self.payload)
+
+    @property
     def past(self) -> tuple[Past, ...]:
         """The profile without the very thing that is asked about."""
         asked = {plain(self.payload)} | (set() if self.labels else {plain(self.gold)})

@@ -19,8 +19,8 @@ import numpy as np
 
 from engine.backbone import Backbone
 from engine.fitting import apart, recipe_for
-from engine.learning import says
-from engine.methods.base import Ask, Method, State
+from engine.learning import born_on, says
+from engine.methods.base import Ask, Method
 from engine.methods.cope import CoPe
 from engine.methods.dpo import DPO
 from engine.methods.lora import TAM, LoRA
@@ -32,14 +32,13 @@ from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import Past, Question, Task, plain
-from studies.benchmarks.lamp_trained import PROMPTED, RETRIEVER, over, prompted, request
+from studies.benchmarks.lamp_trained import FOREVER, PROMPTED, RETRIEVER, over, prompted, request
 from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
 # six seconds of one core a step; the loss of the writers' teachers who stop it still fell where a try ended (1.59, 1.37
 # after 8 steps, 1.32 after 16): the best evaluation is kept, so that more steps cost time alone
 TASK = Recipe(steps=60, batch=4, accumulate=2, lr=1e-3, evaluate_every=15)
-FOREVER = float("inf")  # however slow the machine
 TAUGHT = 128  # tokens of a request where it teaches: a paper's abstract has three hundred, and each is read every step
 MOST_OF_ONE, MOST_STOPPING = 16, 8  # the latest items of one teacher: else the few with hundreds decide
 OWN, REFINED = LoRA(), DPO()  # which is held to OPPU's adapter, where it begins; CoPe's own code holds it to TAM
@@ -78,11 +77,10 @@ def rows_for(task: Task, names: Sequence[str]) -> list[str]:
 
 def asked_too(question: Question, items: Sequence[Past], task: Task) -> list[Question]:
     """Items of a past as questions: in the words of this one, or in those of `ASKED`."""
-    head = question.input.rstrip().removesuffix(question.payload)
     found = []
     for item in items:
         words = ASKED[task.name].format(answer=item.answer) if task.name in ASKED else item.text
-        told = words if task.name in ASKED else head + words
+        told = words if task.name in ASKED else question.head + words
         name = f"{question.id}, {item.id}"
         found.append(replace(question, id=name, input=told, payload=words, gold=written(item, task)))
     return found
@@ -190,10 +188,6 @@ def lesson(lm: Backbone, question: Question) -> Example:
     return Example(NOBODY, Ask("task", request(lm, question, TAUGHT).instruction()), question.gold)
 
 
-def born(lm: Backbone, method: Method) -> State:
-    return {key: tensor.to(lm.device) for key, tensor in method.born(lm, np.zeros((0, 0), np.float32)).items()}
-
-
 def on(lm: Backbone, base: Patches, method: Method) -> Say:
     """What a method says, over an adapter."""
     return lambda profile, state, ask: over(base, method.condition(lm, profile, state, ask))
@@ -208,7 +202,7 @@ def adapted(lm: Backbone, teachers: Teachers, seed: int, longest: int) -> Traine
     stop = [example for some in rows[::10] for example in some[-MOST_STOPPING:]]
     learned = [example for n, some in enumerate(rows) if n % 10 for example in some]
     recipe = replace(TASK, max_target_tokens=longest, seed=seed)
-    return train(lm, says(lm, TAM), born(lm, TAM), learned, stop, recipe)
+    return train(lm, says(lm, TAM), born_on(lm, TAM), learned, stop, recipe)
 
 
 def adapter(lm: Backbone, teachers: Teachers, seed: int, longest: int) -> Patches:
@@ -242,7 +236,7 @@ def fitted(lm: Backbone, teachers: Teachers, answers: Answers, seed: int, longes
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
     say = on(lm, adapter(lm, teachers, seed, longest), OWN)
     recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=seed, seconds=FOREVER)
-    return train(lm, say, born(lm, OWN), made, stop, recipe)
+    return train(lm, say, born_on(lm, OWN), made, stop, recipe)
 
 
 @cache

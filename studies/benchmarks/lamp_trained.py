@@ -18,7 +18,7 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.encoder import encode
 from engine.fitting import apart, recipe_for
-from engine.learning import CALIBRATION, says
+from engine.learning import CALIBRATION, born_on, says
 from engine.methods.base import PREFIX, Ask, Conditioning, Method
 from engine.methods.cope import CoPe
 from engine.methods.cross_attention import CrossAttention
@@ -45,6 +45,7 @@ PATCHED = Recipe(steps=80, batch=4, accumulate=2, lr=1e-3, evaluate_every=20, ma
 PREFIXED = Recipe(steps=150, batch=4, accumulate=2, lr=1e-3, evaluate_every=30, max_target_tokens=12)
 SHORT = 64  # tokens of what is asked, where it teaches
 MOST_OF_ONE, MOST_STOPPING = 16, 4  # the latest items of one teacher: else the few with hundreds decide
+FOREVER = float("inf")  # of a fit, however slow the machine
 OWN = LoRA()
 
 LEARNED: dict[str, Method] = {  # from the teachers, over the plain model
@@ -140,8 +141,7 @@ def request(lm: Backbone, question: Question, window: int) -> Request:
 def _parts(question: Question) -> tuple[str, str]:
     """The words before what is asked about, and that; of LaMP-1's question, whose end is no text, nothing and all."""
     told = question.input.rstrip()
-    head = told.removesuffix(question.payload)
-    return (head, question.payload) if head != told else ("", told)
+    return (question.head, question.payload) if question.head != told else ("", told)
 
 
 def short(lm: Backbone, question: Question, window: int) -> Request:
@@ -221,11 +221,10 @@ def taught(lm: Backbone, teachers: Teachers, method: Method, how: How) -> Traine
     learned = [example for n, some in enumerate(rows) if n % 10 for example in some]
     vectors = np.concatenate([example.profile.vectors for example in learned])
     calibration = vectors[np.random.default_rng(0).permutation(len(vectors))[:CALIBRATION]]
-    born = {key: tensor.to(lm.device) for key, tensor in method.born(lm, calibration).items()}
     recipe = replace(PATCHED if isinstance(method, LoRA | CrossAttention) else PREFIXED, seed=how.seed)
     if how.balanced:
         learned, stop = balanced(learned, how.seed), balanced(stop, how.seed)
-    return train(lm, says(lm, method), born, learned, stop, recipe)
+    return train(lm, says(lm, method), born_on(lm, method, calibration), learned, stop, recipe)
 
 
 def _examples(lm: Backbone, method: Method, questions: Sequence[Question], window: int) -> list[Example]:
@@ -252,11 +251,10 @@ def fitted(lm: Backbone, teachers: Teachers, answers: tuple[tuple[Request, str],
     """One person's adapter over TAM, from what they answered, oldest first; every fifth stops it."""
     base = adapter(lm, teachers, how)
     made, stop = apart([Example(NOBODY, ask, answer) for ask, answer in answers])
-    born = {key: tensor.to(lm.device) for key, tensor in OWN.born(lm, np.zeros((0, 0), np.float32)).items()}
     say = says(lm, OWN)
-    longest, forever = PATCHED.max_target_tokens, float("inf")  # however slow the machine
-    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=how.seed, seconds=forever)
-    return train(lm, lambda *of: over(base, say(*of)), born, made, stop, recipe)
+    longest = PATCHED.max_target_tokens
+    recipe = replace(recipe_for(OWN, len(made)), max_target_tokens=longest, seed=how.seed, seconds=FOREVER)
+    return train(lm, lambda *of: over(base, say(*of)), born_on(lm, OWN), made, stop, recipe)
 
 
 def _own(

@@ -50,8 +50,7 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="how many seeds, from 0")
     parser.add_argument("--only", type=int, metavar="SEED", help="cells of this seed alone, as processes share --work")
     parser.add_argument("--model", help="as in app.py")
-    if "methods" in _fields(benchmark):
-        parser.add_argument("--methods", type=_names, metavar="A,B", help="only these rows, with their controls")
+    parser.add_argument("--methods", type=_names, metavar="A,B", help="only these rows, with their controls")
     parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
     if name == "humour":

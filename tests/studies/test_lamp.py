@@ -27,6 +27,7 @@ from studies.benchmarks.lamp_answers import Asked, answers
 from studies.benchmarks.lamp_balance import balanced
 from studies.benchmarks.lamp_files import TASKS, Past, Question, fetch, read
 from studies.benchmarks.runs import CannotRun
+from tests.lamp_set import written
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "lamp"
 TAGS = ("comedy", "sci-fi", "based on a book", "violence")
@@ -44,14 +45,6 @@ def libraries() -> None:
         pytest.fail(f"CI must have {', '.join(missing)}: see requirements-bench.txt")
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: see requirements-bench.txt")
-
-
-def written(folder: Path, questions: Any, golds: Any, task: str = "LaMP_2", prefix: str = "") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{prefix}questions.json").write_text(json.dumps(questions))
-    outputs = {"task": task, "golds": [{"id": name, "output": gold} for name, gold in golds.items()]}
-    (folder / f"{prefix}outputs.json").write_text(json.dumps(outputs))
-    return folder
 
 
 def film(name: str = "1", text: str = "A cat in space.", profile: Any = (), **more: Any) -> dict[str, Any]:
@@ -398,7 +391,7 @@ def test_a_mean_forgives_length_and_pmi_what_the_task_alone_would_say(tiny: Back
 
 
 def test_the_premise_is_the_words_of_the_task() -> None:
-    assert lamp.premise(asked("LaMP_3", SCORED.format("Fine: 4 of 5.") + " ")) == SCORED.format("").rstrip()
+    assert asked("LaMP_3", SCORED.format("Fine: 4 of 5.") + " ").head.rstrip() == SCORED.format("").rstrip()
 
 
 def test_memory_that_does_not_suffice_is_told(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

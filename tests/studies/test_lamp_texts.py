@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from engine.backbone import Backbone
+from engine.learning import born_on
 from engine.methods.base import Conditioning, State
 from engine.preference import pseudo_negatives
 from engine.train import Example, Recipe, evaluate
@@ -20,6 +21,7 @@ from studies.benchmarks import lamp, lamp_texts, lamp_trained, lamp_writers, run
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import TASKS, Past, Question, plain
 from studies.benchmarks.runs import CannotRun
+from tests.lamp_set import written
 
 bench = pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
 TOLD = "Generate a title for the following abstract of a paper: "
@@ -43,11 +45,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mine = profile[: 2 if str(n) == LONELY else None]
             questions.append({"id": f"{n}.{k}", "input": TOLD + text, "user_id": str(n), "profile": mine})
             golds[f"{n}.{k}"] = f"{title} now"  # a title of one's own past is no copy of what is asked
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "questions.json").write_text(json.dumps(questions))
-    outputs = {"task": "LaMP_5", "golds": [{"id": name, "output": gold} for name, gold in golds.items()]}
-    (folder / "outputs.json").write_text(json.dumps(outputs))
-    return folder
+    return written(tmp_path_factory.mktemp("people"), questions, golds, task="LaMP_5")
 
 
 @pytest.fixture
@@ -241,7 +239,7 @@ def test_an_own_adapter_finds_the_manner_that_is_there(people: Path, quick: Back
         made = [lamp_texts.lesson(quick, replace(one, gold=MANNERS[int(of) % 3])) for one in asked_of[of]]
         return evaluate(quick, lamp_texts.on(quick, base, lamp_texts.OWN), state, made, replace(FEW, batch=4))
 
-    nobody = lamp_texts.born(quick, lamp_texts.OWN)
+    nobody = born_on(quick, lamp_texts.OWN)
     for mine, other in (("1", "2"), ("2", "1")):
         assert loss(mine, fits[mine].state) < loss(mine, nobody) - 0.3
         assert loss(mine, fits[mine].state) < loss(mine, fits[other].state) - 0.3

@@ -1,7 +1,6 @@
 """Rows of LaMP whose method learns: who teaches, what a profile holds, and that what is there to learn is learned."""
 
 import gzip
-import json
 from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
@@ -25,6 +24,7 @@ from studies.benchmarks.lamp_answers import Asked
 from studies.benchmarks.lamp_files import Past, Question, plain
 from studies.benchmarks.lamp_trained import How
 from studies.benchmarks.runs import CannotRun
+from tests.lamp_set import written
 
 TAGS = ("violence", "action", "classic")  # a token each: of a random model's labels the shortest wins
 TOLD = "Which tag? tags: [{tags}] description: {text}"
@@ -48,11 +48,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mine = profile[: 2 if str(n) == LONELY else None]
             questions.append({"id": f"{n}.{k}", "input": told, "user_id": str(n), "profile": mine})
             golds[f"{n}.{k}"] = tag
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "questions.json").write_text(json.dumps(questions))
-    outputs = {"task": "LaMP_2", "golds": [{"id": name, "output": gold} for name, gold in golds.items()]}
-    (folder / "outputs.json").write_text(json.dumps(outputs))
-    return folder
+    return written(tmp_path_factory.mktemp("people"), questions, golds)
 
 
 @pytest.fixture
