@@ -5,7 +5,9 @@ their past without the item that is asked, each item as "answer: text": an encod
 what makes the taste. A tenth of the teachers learns nothing and stops the training; nothing that is judged is looked
 at. Soft tokens, memories and topics are learned over the plain model. The task-adapted model (TAM) is an adapter of all
 teachers, OPPU one of the person's own past on top of it, and cope contrasts the two; people with little past are
-answered by TAM, and `without` says how many.
+answered by TAM, and `without` says how many. "With history" both adapters are taught, and asked, with the nearest items
+of the past before the question (OPPU, arXiv 2402.04401, with retrieval); "TAM + history" is told them and was not
+taught so.
 """
 
 from collections.abc import Sequence
@@ -44,6 +46,7 @@ from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 PATCHED = Recipe(steps=80, batch=4, accumulate=2, lr=1e-3, evaluate_every=20, max_target_tokens=12)
 PREFIXED = Recipe(steps=150, batch=4, accumulate=2, lr=1e-3, evaluate_every=30, max_target_tokens=12)
 SHORT = 64  # tokens of what is asked, where it teaches
+TOLD = 320  # tokens of a request that teaches with a history: each is read at every step
 MOST_OF_ONE, MOST_STOPPING = 16, 4  # the latest items of one teacher: else the few with hundreds decide
 FOREVER = float("inf")  # of a fit, however slow the machine
 OWN = LoRA()
@@ -59,17 +62,27 @@ LEARNED: dict[str, Method] = {  # from the teachers, over the plain model
     "RAP over e2p-5": Retrieval(E2P(tokens=5)),
 }
 PROMPTED, RETRIEVER, K = "TAM + history bm25 k=4", "bm25", 4
-ROWS = {"TAM": False, PROMPTED: True, "OPPU": True, "cope": True, **dict.fromkeys(LEARNED, True)}  # whether personal
+ADAPTED: dict[str, Method] = {  # over TAM
+    "TAM": PLAIN,
+    PROMPTED: PLAIN,
+    "OPPU": OWN,
+    "cope": CoPe(expert=OWN, amateur=PLAIN),
+    "TAM with history": PLAIN,
+    "OPPU with history": OWN,
+}
+TELLING = ("TAM with history", "OPPU with history")  # what teaches has a history too
+ROWS = {**dict.fromkeys(ADAPTED, True), "TAM": False, **dict.fromkeys(LEARNED, True)}  # whether personal
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a row learns: its seed, how many tokens a request has at most, and whether those who teach give each answer
-    as often as any other."""
+    """How a row learns: its seed, how many tokens a request has at most, whether those who teach give each answer as
+    often as any other, and whether a history stands before what is asked."""
 
     seed: int
     window: int
     balanced: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,8 @@ class Request(Ask):
 
 def rows_for(task: Task, names: Sequence[str]) -> list[str]:
     """The rows of these names, "all" for every one that this task can have. Raises CannotRun."""
-    known = [name for name in ROWS if task.name != "LaMP_1" or name not in ("OPPU", "cope")]  # its past is no question
+    own = [name for name, method in ADAPTED.items() if method != PLAIN]
+    known = [name for name in ROWS if task.name != "LaMP_1" or name not in own]  # its past is no question
     if unknown := [name for name in names if name not in (*known, "all")]:
         raise CannotRun(f"{unknown[0]!r} is no trained row of {task.name}: use all, {', '.join(known)}")
     return known if "all" in names else [name for name in known if name in names]
@@ -113,14 +127,15 @@ def answered(
         without = {question.person for question, method in zip(questions, methods, strict=True) if method is PLAIN}
         figures = {"train_seconds": learned.seconds, "trained_parameters": parameters(learned.state)}
     else:
+        how = replace(how, told=name in TELLING)
         tam = taught(lm, teachers, TAM, how)
         figures = {"train_seconds": tam.seconds, "trained_parameters": parameters(tam.state)}
         base, without = adapter(lm, teachers, how), set[str]()
-        if name == PROMPTED:
+        if how.told or name == PROMPTED:
             requests = [prompted(lm, question, teachers.task, how.window) for question in questions]
         told = [over(base, PLAIN.condition(lm, NOBODY, {}, ask)) for ask in requests]
-        if name in ("OPPU", "cope"):
-            told, fits, without = _own(lm, teachers, questions, requests, told, name, how)
+        if ADAPTED[name] != PLAIN:
+            told, fits, without = _own(lm, teachers, questions, requests, told, ADAPTED[name], how)
             took = sum(fit.seconds for fit in fits)
             figures["train_seconds"] += took
             figures["trained_parameters"] += parameters(fits[0].state) if fits else 0
@@ -144,10 +159,13 @@ def _parts(question: Question) -> tuple[str, str]:
     return (question.head, question.payload) if question.head != told else ("", told)
 
 
-def short(lm: Backbone, question: Question, window: int) -> Request:
+def short(lm: Backbone, question: Question, task: Task, how: How) -> Request:
     """The same, shorter where it teaches."""
-    asked = request(lm, question, window)
-    return replace(asked, payload=lm.cut(asked.payload, SHORT))
+    asked = request(lm, question, how.window)
+    asked = replace(asked, payload=lm.cut(asked.payload, SHORT))
+    if not how.told:
+        return asked
+    return prompted(lm, replace(question, input=asked.instruction()), task, min(how.window, TOLD))
 
 
 def prompted(lm: Backbone, question: Question, task: Task, window: int) -> Request:
@@ -213,7 +231,7 @@ def apart_from(teachers: Teachers, judged: Sequence[Question]) -> None:
 @cache
 def taught(lm: Backbone, teachers: Teachers, method: Method, how: How) -> Trained:
     """A state from the teachers, of whom every tenth stops the training."""
-    everybody = [_examples(lm, method, questions, how.window) for questions in lessons(teachers)]
+    everybody = [_examples(lm, method, questions, teachers.task, how) for questions in lessons(teachers)]
     rows = [some for some in everybody if some]
     if len(rows) < 2:
         raise CannotRun("fewer than two people with a past teach: take more of them")
@@ -227,9 +245,9 @@ def taught(lm: Backbone, teachers: Teachers, method: Method, how: How) -> Traine
     return train(lm, says(lm, method), born_on(lm, method, calibration), learned, stop, recipe)
 
 
-def _examples(lm: Backbone, method: Method, questions: Sequence[Question], window: int) -> list[Example]:
+def _examples(lm: Backbone, method: Method, questions: Sequence[Question], task: Task, how: How) -> list[Example]:
     known = [(one, profile) for one in questions if not method.lacks(lm, profile := person(one))]
-    return [Example(profile, marked(method, short(lm, one, window)), one.gold) for one, profile in known]
+    return [Example(profile, marked(method, short(lm, one, task, how)), one.gold) for one, profile in known]
 
 
 # ---- an adapter of one's own
@@ -263,12 +281,11 @@ def _own(
     questions: Sequence[Question],
     requests: Sequence[Request],
     told: Sequence[Conditioning],
-    name: str,
+    method: Method,
     how: How,
 ) -> tuple[list[Conditioning], list[Trained], set[str]]:
     """What is told with one's own adapter, the adapters, and who has too little past for one."""
     base = adapter(lm, teachers, how)
-    method: Method = CoPe(expert=OWN, amateur=PLAIN) if name == "cope" else OWN
     asked: dict[str, set[str]] = {}  # one adapter answers all of a person's questions, so it learns from none of them
     first: dict[str, Question] = {}
     for question in questions:
@@ -276,8 +293,9 @@ def _own(
         first.setdefault(question.person, question)
     found, fits, without = list(told), dict[int, Trained](), set[str]()
     for n, question in enumerate(questions):
-        past = [item for item in question.past if plain(item.text) not in asked[question.person]][-MOST_LEARNED:]
-        answers = tuple((short(lm, one, how.window), one.gold) for one in asked_too(first[question.person], past))
+        past = tuple(item for item in question.past if plain(item.text) not in asked[question.person])
+        items = asked_too(replace(first[question.person], profile=past), past[-MOST_LEARNED:])
+        answers = tuple((short(lm, one, teachers.task, how), one.gold) for one in items)
         if len(answers) < LEAST_LEARNED:
             without.add(question.person)
             continue

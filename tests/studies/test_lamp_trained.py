@@ -147,6 +147,33 @@ def test_an_own_adapter_learns_from_ones_own_past_and_from_nothing_that_is_asked
     assert figures["without"] == 0
 
 
+@pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
+def test_with_history_what_teaches_is_told_the_past_and_nothing_that_is_asked(
+    people: Path, quick: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, told = lamp.split(lamp.Settings(people)), list[tuple[str, str]]()
+    train = lamp_trained.train
+
+    def kept(lm: Backbone, say: Any, state: Any, examples: Any, held_out: Any, recipe: Recipe) -> Any:
+        told.extend((example.ask.instruction(), example.target) for example in (*examples, *held_out))
+        return train(lm, say, state, examples, held_out, replace(recipe, steps=1))
+
+    monkeypatch.setattr(lamp_trained, "train", kept)
+    one, two = (q for q in whole.judged if q.person == "2")
+    mixed = (*one.profile, Past("x", two.payload, TAGS[0]), Past("y", one.payload, TAGS[0]))
+    questions = [replace(q, profile=mixed) for q in (one, two)]
+    answered, _ = lamp_trained.answered(quick, whole.teachers, questions, "OPPU with history", "choice", How(0, 512))
+    frame = 'the tag for the movie: "'
+    taught = [(said, answer) for said, answer in told if said.count(frame) == lamp_trained.K]
+    assert len(taught) == len(told) > len(one.profile)
+    assert not [said for said, _ in told if one.payload in said or two.payload in said]
+    item = one.profile[0]
+    [mine] = [said for said, answer in told if said.endswith(item.text) and answer == item.answer]
+    assert f'{frame}{item.text}"' not in mine  # what is asked does not stand in its own history
+    bare = lamp_trained.answered(quick, whole.teachers, questions, "OPPU", "choice", How(0, 512))[0]
+    assert answered[0].prompt_tokens > bare[0].prompt_tokens + 40
+
+
 # ---- what is read
 
 
@@ -214,7 +241,7 @@ def test_every_trained_row_has_its_figures_and_its_control(
         assert row.keys() >= KEYS
         assert min(row[key] for key in ("train_seconds", "trained_parameters", "latency", "prompt_tokens")) > 0
         assert (row["n"], row["people"], row["parse_failures"]) == (14, 7, 0)
-        assert row["without"] == (name in ("OPPU", "cope"))
+        assert row["without"] == (name in ("OPPU", "cope", "OPPU with history"))
     own, task = rows["OPPU", "choice"], rows["TAM", "choice"]
     assert own["trained_parameters"] > task["trained_parameters"]
     assert own["train_seconds"] == pytest.approx(task["train_seconds"] + 6 * own["seconds_a_person"], abs=1e-3)
