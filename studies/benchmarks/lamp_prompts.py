@@ -35,6 +35,7 @@ CLOSINGS = {"LaMP_7": " are written by a person. Following the given patterns "}
 PATTERNED = ("LaMP_5", "LongLaMP", "writers")
 CLOSINGS |= {name: ". Following the given patterns " for name in FRAMES if name.startswith(PATTERNED)}
 CLOSING, JOINT = ". ", ", and "
+CUT = {"LaMP_1": "answer", "writers": "answer"}  # which part of an item gives way, if it is not the text
 
 SUMMARY = (
     "Here is what one person answered before, each answer with what it was about:\n{lines}\n\n"
@@ -92,7 +93,7 @@ def told(lm: Backbone, question: Question, items: Sequence[Past], task: Task, wi
 
 def _shown(lm: Backbone, items: Sequence[Past], task: Task, budget: int) -> list[str] | None:
     """Each item in its frame, cut to its share of the budget; None where a frame alone exceeds it."""
-    frame, key = FRAMES[task.name], "answer" if task.name == "LaMP_1" else "text"
+    frame, key = FRAMES[task.name], CUT.get(task.name, "text")
     closing = "" if task.name == "LaMP_1" else CLOSINGS.get(task.name, CLOSING)
     fair = (budget - len(lm.tokens(closing)) - len(lm.tokens(JOINT)) * (len(items) - 1)) // len(items)
     shown, saved = [], 0

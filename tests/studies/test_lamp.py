@@ -222,6 +222,10 @@ def test_the_window_is_shared_and_what_one_item_leaves_the_next_may_use(tiny: Ba
         shown = lamp_prompts._shown(tiny, question.profile, TASKS[task], 200)
         assert shown is not None
         assert len(tiny.tokens(shown[2])) > len(tiny.tokens(shown[0])) + 20
+    told = [Past("a", "short", long), Past("b", "short", long)]  # of writers the answer is what is long
+    shown = lamp_prompts._shown(tiny, told, TASKS["writers"], 200)
+    assert shown is not None
+    assert [text.endswith(' is the answer to "short" ') and "word9 " in text for text in shown] == [True, True]
     assert lamp_prompts._shown(tiny, question.profile * 20, TASKS["LaMP_2"], 100) is None
     bare = lamp_prompts.told(tiny, question, question.profile * 40, TASKS["LaMP_7"], 64)
     assert len(tiny.tokens(bare)) <= 64
