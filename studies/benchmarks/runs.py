@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import psutil
 
+from studies.benchmarks.controls import with_controls
+
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "results"
@@ -117,7 +119,7 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     code = [_digest(path) for path in _modules(benchmark)]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
+    found: list[tuple[Row, Row, Path]] = []
     failed: list[Row] = []
     todo = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
     if not todo:
@@ -135,9 +137,11 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
                 yield f"failed: {failed[-1]['error']}"
                 continue
             spent += time.monotonic() - before
-        rows.append(json.loads(path.read_text(encoding="utf-8")))
+        found.append((cell.of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)))
+    name = benchmark.__name__.rpartition(".")[2]
+    rows = with_controls(name, found)
     yield {
-        "benchmark": benchmark.__name__.rpartition(".")[2],
+        "benchmark": name,
         "settings": told,
         "data": data,
         **_machine(),
@@ -171,7 +175,7 @@ def save(result: Row, name: str, folder: Path = RESULTS) -> Path:
 
 def _keep(path: Path, cell: Cell, done: Done, before: float) -> None:
     """Predictions first: a row that is there is whole."""
-    with gzip.open(path.with_suffix(".predictions.jsonl.gz"), "wt", encoding="utf-8") as file:
+    with gzip.open(_predictions(path), "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in done.predictions)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
     figures = {k: round(v, 5) if isinstance(v, float) else v for k, v in done.figures.items()}
@@ -179,6 +183,10 @@ def _keep(path: Path, cell: Cell, done: Done, before: float) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(row), encoding="utf-8")
     os.replace(part, path)
+
+
+def _predictions(path: Path) -> Path:
+    return path.with_suffix(".predictions.jsonl.gz")
 
 
 def _machine() -> Row:

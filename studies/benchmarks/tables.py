@@ -14,6 +14,7 @@ from studies.benchmarks.runs import RESULTS, CannotRun
 from studies.benchmarks.scores import WRONG
 
 Row = Mapping[str, Any]
+PAIRED = "more than with the wrong"  # the difference to the control, its interval from the same questions
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -118,6 +119,7 @@ def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> s
     named |= {"macro_f1": "macro-F1", "mae": "MAE", "rmse": "RMSE"}
     named["meteor"] = "METEOR"
     meteor = ("meteor",) if all("meteor" in row for row in rows) else ()
+    paired = any("over_wrong" in row for row in rows)
     more = ("rouge1", "bleu", *meteor) if texts else ("macro_f1", *(("mae", "rmse") if rated else ()))
     of: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -133,6 +135,7 @@ def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> s
                 way,
                 _with_half(some, main),
                 _with_half(wrong, main) if wrong else "",
+                *((_with_half(_having(some, "over_wrong"), "over_wrong"),) if paired else ()),
                 *(_mean(some, key) for key in more),
                 f"{_most(some, 'parse_failures'):.0f} of {some[0]['n']}",
                 f"{sum(row['prompt_tokens'] for row in some) / len(some):.0f}",
@@ -143,7 +146,8 @@ def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> s
             )
         )
     told = ("empty",) if texts else ("no label",)
-    head = ("method", "way", named[main], WRONG.strip(", "), *(named[key] for key in more), *told)
+    control = (WRONG.strip(", "), *((PAIRED,) if paired else ()))
+    head = ("method", "way", named[main], *control, *(named[key] for key in more), *told)
     took = ("seconds of training", "people without") if trained else ()
     return _table((*head, "prompt tokens", "trained", *took, "seconds a question"), body)
 
@@ -199,13 +203,14 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
             method,
             str(rows[0].get("over", "")),
             *halves(method, "pair_accuracy"),
+            _with_half(_having(rows, "over_wrong"), "over_wrong"),
             *halves(method, "gain_accuracy"),
             *(_mean(_having(some, "likelihood"), "likelihood") for some in (rows, wrong[method])),
         )
         for method, rows in mine.items()
         if _having(rows, "pair_accuracy")
     ]
-    head: tuple[str, ...] = ("method", "over", "pair accuracy", control, "of what is added", control)
+    head: tuple[str, ...] = ("method", "over", "pair accuracy", control, PAIRED, "of what is added", control)
     head = (*head, "log p a token", control)
     parts = [f"**Which of two jokes is this person's**\n\n{_table(head, judged)}"] if judged else []
     keys = ("distinct_1", "distinct_2", "self_bleu", "copied")
@@ -228,12 +233,14 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
             f"{sum(row['prompt_tokens'] for row in rows) / len(rows):.0f}",
             f"{_most(rows, 'trained_parameters'):,.0f}",
             f"{sum(row['train_seconds'] for row in rows) / len(rows):.0f}",
+            f"{_most(rows, 'without'):.0f} of {rows[0]['people']}",
             _mean(rows, "latency"),
         )
         for method, rows in mine.items()
         if _having(rows, "latency")
     ]
-    head = ("method", "prompt tokens", "trained", "seconds of training, for all or a person", "seconds a text")
+    trained = ("trained", "seconds of training, for all or a person", "people without")
+    head = ("method", "prompt tokens", *trained, "seconds a text")
     return "\n\n".join([*parts, *([f"**What it costs**\n\n{_table(head, costs)}"] if costs else [])])
 
 
