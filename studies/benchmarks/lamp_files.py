@@ -9,9 +9,9 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -94,12 +94,31 @@ class Question:
     @property
     def past(self) -> tuple[Past, ...]:
         """The profile without the very thing that is asked about."""
-        asked = {plain(self.payload)} | (set() if self.labels else {plain(self.gold)})
+        return self.without(self.asks)
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The texts that would tell the answer: what is asked about, and an answer that is a text."""
+        return frozenset({plain(self.payload)} | (set() if self.labels else {plain(self.gold)}))
+
+    def without(self, asked: Collection[str]) -> tuple[Past, ...]:
+        """The profile without these texts."""
         return tuple(
             item
             for item in self.profile
             if plain(item.text) not in asked and (self.labels or plain(item.answer) not in asked)
         )
+
+
+def unasked(questions: Iterable[Question]) -> dict[str, Question]:
+    """Of each person the first question, with nothing in its profile that any of theirs asks: what one adapter, which
+    answers them all, may learn from."""
+    asked: dict[str, frozenset[str]] = {}
+    first: dict[str, Question] = {}
+    for question in questions:
+        asked[question.person] = asked.get(question.person, frozenset()) | question.asks
+        first.setdefault(question.person, question)
+    return {person: replace(one, profile=one.without(asked[person])) for person, one in first.items()}
 
 
 def plain(text: str) -> str:

@@ -31,8 +31,8 @@ from engine.train import Example, Recipe, Say, Trained, train
 from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_classic import Teachers
-from studies.benchmarks.lamp_files import Past, Question, Task, plain
-from studies.benchmarks.lamp_trained import FOREVER, PROMPTED, RETRIEVER, over, prompted, request
+from studies.benchmarks.lamp_files import Past, Question, Task, plain, unasked
+from studies.benchmarks.lamp_trained import FOREVER, PROMPTED, RETRIEVER, over, prompted, request, with_fits
 from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
@@ -172,10 +172,7 @@ def answered(
             if fit := fits.get(question.person):
                 told[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
         without = {question.person for question in questions} - fits.keys()
-        took = [fit.seconds for fit in fits.values()]
-        figures["train_seconds"] += sum(took)
-        figures["trained_parameters"] += parameters(next(iter(fits.values())).state) if fits else 0
-        figures["seconds_a_person"] = sum(took) / len(took) if took else 0.0
+        figures = with_fits(figures, list(fits.values()))
     given = [Asked(ask.instruction(), (), longest) for ask in requests]
     return told_by(lm, given, told, "free"), {**figures, "without": len(without)}
 
@@ -214,15 +211,9 @@ def own(
     lm: Backbone, teachers: Teachers, questions: Sequence[Question], refine: bool, seed: int, longest: int
 ) -> dict[str, Trained]:
     """An adapter of each person with enough past, from nothing that they are asked: one answers all their questions."""
-    asked: dict[str, set[str]] = {}
-    first: dict[str, Question] = {}
-    for question in questions:
-        asked.setdefault(question.person, set()).update((plain(question.payload), plain(question.gold)))
-        first.setdefault(question.person, question)
     found = {}
-    for person, question in first.items():
-        past = [item for item in question.past if not {plain(item.text), plain(item.answer)} & asked[person]]
-        items = asked_too(question, past[-MOST_LEARNED:], teachers.task)
+    for person, question in unasked(questions).items():
+        items = asked_too(question, question.past[-MOST_LEARNED:], teachers.task)
         if len(items) >= LEAST_LEARNED:
             learn = refined if refine else fitted
             told = tuple((lesson(lm, one).ask, one.gold) for one in items)

@@ -37,7 +37,7 @@ from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_balance import balanced
 from studies.benchmarks.lamp_classic import Teachers
-from studies.benchmarks.lamp_files import Past, Question, Task, plain
+from studies.benchmarks.lamp_files import Past, Question, Task, plain, unasked
 from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
@@ -134,12 +134,13 @@ def answered(
         if how.told or name == PROMPTED:
             requests = [prompted(lm, question, teachers.task, how.window) for question in questions]
         told = [over(base, PLAIN.condition(lm, NOBODY, {}, ask)) for ask in requests]
-        if ADAPTED[name] != PLAIN:
-            told, fits, without = _own(lm, teachers, questions, requests, told, ADAPTED[name], how)
-            took = sum(fit.seconds for fit in fits)
-            figures["train_seconds"] += took
-            figures["trained_parameters"] += parameters(fits[0].state) if fits else 0
-            figures["seconds_a_person"] = took / len(fits) if fits else 0.0
+        if (method := ADAPTED[name]) != PLAIN:
+            fits = own(lm, teachers, questions, how)
+            for n, question in enumerate(questions):
+                if fit := fits.get(question.person):
+                    told[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
+            without = {question.person for question in questions} - fits.keys()
+            figures = with_fits(figures, list(fits.values()))
     given = [Asked(ask.instruction(), question.labels, 0) for ask, question in zip(requests, questions, strict=True)]
     return told_by(lm, given, told, way), {**figures, "without": len(without)}
 
@@ -275,31 +276,21 @@ def fitted(lm: Backbone, teachers: Teachers, answers: tuple[tuple[Request, str],
     return train(lm, lambda *of: over(base, say(*of)), born_on(lm, OWN), made, stop, recipe)
 
 
-def _own(
-    lm: Backbone,
-    teachers: Teachers,
-    questions: Sequence[Question],
-    requests: Sequence[Request],
-    told: Sequence[Conditioning],
-    method: Method,
-    how: How,
-) -> tuple[list[Conditioning], list[Trained], set[str]]:
-    """What is told with one's own adapter, the adapters, and who has too little past for one."""
-    base = adapter(lm, teachers, how)
-    asked: dict[str, set[str]] = {}  # one adapter answers all of a person's questions, so it learns from none of them
-    first: dict[str, Question] = {}
-    for question in questions:
-        asked.setdefault(question.person, set()).add(plain(question.payload))
-        first.setdefault(question.person, question)
-    found, fits, without = list(told), dict[int, Trained](), set[str]()
-    for n, question in enumerate(questions):
-        past = tuple(item for item in question.past if plain(item.text) not in asked[question.person])
-        items = asked_too(replace(first[question.person], profile=past), past[-MOST_LEARNED:])
-        answers = tuple((short(lm, one, teachers.task, how), one.gold) for one in items)
-        if len(answers) < LEAST_LEARNED:
-            without.add(question.person)
-            continue
-        fit = fitted(lm, teachers, answers, how)
-        fits[id(fit)] = fit
-        found[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
-    return found, list(fits.values()), without
+def own(lm: Backbone, teachers: Teachers, questions: Sequence[Question], how: How) -> dict[str, Trained]:
+    """An adapter of each person with enough past, from nothing that they are asked: one answers all their questions."""
+    found = {}
+    for person, question in unasked(questions).items():
+        items = asked_too(question, question.past[-MOST_LEARNED:])
+        if len(items) >= LEAST_LEARNED:
+            answers = tuple((short(lm, one, teachers.task, how), one.gold) for one in items)
+            found[person] = fitted(lm, teachers, answers, how)
+    return found
+
+
+def with_fits(figures: Row, fits: Sequence[Trained]) -> Row:
+    """The figures of the task adapter, and those of the people's own on top."""
+    took = sum(fit.seconds for fit in fits)
+    more = {"seconds_a_person": took / len(fits) if fits else 0.0}
+    more["train_seconds"] = figures["train_seconds"] + took
+    more["trained_parameters"] = figures["trained_parameters"] + (parameters(fits[0].state) if fits else 0)
+    return figures | more

@@ -143,7 +143,7 @@ def test_an_own_adapter_learns_from_ones_own_past_and_from_nothing_that_is_asked
 
     monkeypatch.setattr(lamp_trained, "fitted", kept)
     _, figures = lamp_trained.answered(quick, whole.teachers, questions, "OPPU", "choice", How(0, 200))
-    assert learned == [[(item.text, item.answer) for item in one.profile]] * 2
+    assert learned == [[(item.text, item.answer) for item in one.profile]]
     assert figures["without"] == 0
 
 
