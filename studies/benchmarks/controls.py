@@ -25,11 +25,11 @@ def with_controls(benchmark: str, cells: Sequence[tuple[Mapping[str, Any], Row, 
     rows = []
     for named, row, path in cells:
         control = of.get(json.dumps({**named, "method": f"{named['method']}{WRONG}"}, sort_keys=True))
-        rows.append(row)
         if control and benchmark in SERVED:
             mine, others = (SERVED[benchmark](r, list(_lines(p))) for r, p in ((row, path), control))
             more, half = difference(mine, others)
-            rows[-1] = {**row, "over_wrong": round(more, 5), "over_wrong_half": round(half, 5)}
+            row = {**row, "over_wrong": round(more, 5), "over_wrong_half": round(half, 5)}
+        rows.append(row)
     return rows
 
 

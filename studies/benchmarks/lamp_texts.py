@@ -32,7 +32,7 @@ from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import Past, Question, Task, plain, unasked
-from studies.benchmarks.lamp_trained import FOREVER, PROMPTED, RETRIEVER, over, prompted, request, with_fits
+from studies.benchmarks.lamp_trained import FOREVER, PROMPTED, RETRIEVER, over, prompted, request, with_fits, with_own
 from studies.benchmarks.runs import CannotRun, Row
 from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 
@@ -168,9 +168,7 @@ def answered(
     if name in PERSONAL:
         refine, method = PERSONAL[name]
         fits = own(lm, teachers, questions, refine, seed, longest)
-        for n, question in enumerate(questions):
-            if fit := fits.get(question.person):
-                told[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
+        told = with_own(lm, base, method, fits, zip(questions, requests, told, strict=True))
         without = {question.person for question in questions} - fits.keys()
         figures = with_fits(figures, list(fits.values()))
     given = [Asked(ask.instruction(), (), longest) for ask in requests]

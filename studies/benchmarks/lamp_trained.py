@@ -10,7 +10,7 @@ of the past before the question (OPPU, arXiv 2402.04401, with retrieval); "TAM +
 taught so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -136,9 +136,7 @@ def answered(
         told = [over(base, PLAIN.condition(lm, NOBODY, {}, ask)) for ask in requests]
         if (method := ADAPTED[name]) != PLAIN:
             fits = own(lm, teachers, questions, how)
-            for n, question in enumerate(questions):
-                if fit := fits.get(question.person):
-                    told[n] = over(base, method.condition(lm, NOBODY, fit.state, requests[n]))
+            told = with_own(lm, base, method, fits, zip(questions, requests, told, strict=True))
             without = {question.person for question in questions} - fits.keys()
             figures = with_fits(figures, list(fits.values()))
     given = [Asked(ask.instruction(), question.labels, 0) for ask, question in zip(requests, questions, strict=True)]
@@ -285,6 +283,20 @@ def own(lm: Backbone, teachers: Teachers, questions: Sequence[Question], how: Ho
             answers = tuple((short(lm, one, teachers.task, how), one.gold) for one in items)
             found[person] = fitted(lm, teachers, answers, how)
     return found
+
+
+def with_own(
+    lm: Backbone,
+    base: Patches,
+    method: Method,
+    fits: Mapping[str, Trained],
+    asked: Iterable[tuple[Question, Ask, Conditioning]],
+) -> list[Conditioning]:
+    """What each request is told by the person's own adapter over the base; where there is none, what it was told."""
+    return [
+        over(base, method.condition(lm, NOBODY, fits[question.person].state, ask)) if question.person in fits else told
+        for question, ask, told in asked
+    ]
 
 
 def with_fits(figures: Row, fits: Sequence[Trained]) -> Row:

@@ -32,6 +32,7 @@ PLACES = ("Rome", "a harbour", "the moon", "a kitchen", "an old school", "the de
 FEW = Recipe(steps=100, batch=8, accumulate=1, lr=1e-2, evaluate_every=20, max_target_tokens=8)
 KEYS = {"method", "way", "seed", "accuracy", "accuracy_half", "macro_f1", "parse_failures", "prompt_tokens"}
 KEYS |= {"trained_parameters", "train_seconds", "latency", "without", "n", "people", "seconds"}
+bench = pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
 LONELY = "9"  # is judged, with hardly a past
 
 
@@ -147,7 +148,7 @@ def test_an_own_adapter_learns_from_ones_own_past_and_from_nothing_that_is_asked
     assert figures["without"] == 0
 
 
-@pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
+@bench
 def test_with_history_what_teaches_is_told_the_past_and_nothing_that_is_asked(
     people: Path, quick: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +224,7 @@ def test_personal_rows_find_the_taste_that_is_there(people: Path, quick: Backbon
             assert mine > 0.2 + max(task, wrong), f"{name} by {way}"
 
 
-@pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
+@bench
 def test_every_trained_row_has_its_figures_and_its_control(
     people: Path, quick: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
