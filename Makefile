@@ -27,19 +27,22 @@ LAMP ?= $(DATA)/lamp2_like
 OUT ?= palate-bench
 SEEDS ?= 3
 TRAINED ?= all
+PROCESSES ?= 1
 FLAGS = --work $(OUT)/work --json --seeds $(SEEDS) $(if $(MODEL),--model $(MODEL))
 PLAIN = random,popularity,own texts,people's own,random jokes,none,history,e2p-1
 
 bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 8 billion parameters, and the tables: results
                 ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn` from
-                ## POPULATIONS; LIMIT people, RATERS for whom is written, SEEDS, TRAINED rows, TAUGHT texts make it
-                ## smaller. One that fails does not stop the rest
+                ## POPULATIONS; LIMIT of those who are judged, RATERS for whom is written, SEEDS, TRAINED rows, TAUGHT
+                ## texts make it smaller; PROCESSES share the rows of each. One that fails does not stop the rest
 	mkdir -p $(OUT)
 	@failed=0; \
 	one() { \
 		name=$$1; shift; \
+		for n in $$(seq 2 $(PROCESSES)); do python -m studies.benchmarks $$name $(FLAGS) "$$@" >/dev/null 2>&1 & done; \
 		python -m studies.benchmarks $$name $(FLAGS) "$$@" >$(OUT)/$$name.part || { failed=1; echo "$$name failed" >&2; }; \
 		if [ -s $(OUT)/$$name.part ]; then mv $(OUT)/$$name.part $(OUT)/$$name.json; else rm $(OUT)/$$name.part; fi; \
+		wait; \
 	}; \
 	one jester --data $(DATA)/jester $(if $(LIMIT),--limit $(LIMIT)); \
 	one humour --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TAUGHT),--taught $(TAUGHT)); \
@@ -48,8 +51,9 @@ bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 
 		$(if $(POPULATIONS),--populations $(POPULATIONS)) $(if $(TRAINED),,--methods "$(PLAIN)"); \
 	python -m studies.benchmarks tables $(OUT) && exit $$failed
 
-bench-small:    ## the same, 50 people (for 4 is written) and one seed, and no rows that learn
-	$(MAKE) bench-gpu LIMIT=50 RATERS=4 SEEDS=1 TRAINED= TAUGHT=1000
+bench-small:    ## the same, 50 are judged (for 4 is written) with one seed, and no rows that learn; two processes share
+                ## two cores better than two threads of one
+	$(MAKE) bench-gpu LIMIT=50 RATERS=4 SEEDS=1 TRAINED= TAUGHT=1000 PROCESSES=2
 
 WORK ?= /tmp/palate-pretrain
 JOKES = $(DATA)/rjokes/dev.csv.gz $(DATA)/short_jokes/jokes.csv.gz $(DATA)/stupidstuff/jokes.csv.gz

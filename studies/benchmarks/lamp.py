@@ -32,8 +32,8 @@ Picks = Callable[["Split", Sequence[Question]], list[str]]  # the whole request 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """At most `limit` people are judged and `teachers` teach, the first by the hash of their id. `seen` lets those who
-    teach know what is asked of others, without `train`; with it the files are taken as they are."""
+    """At most `limit` questions are judged and `teachers` people teach, the first by the hash of the person's id.
+    `seen` lets those who teach know what is asked of others, without `train`; with it files are taken as they are."""
 
     data: Path
     train: str = ""
@@ -130,7 +130,7 @@ def split(settings: Settings) -> Split:
     if not judged:
         raise CannotRun(f"nobody of {settings.data} is judged: take more people, or say who teaches with --train")
     seen = settings.seen or bool(settings.train)
-    teachers = taught_by(data.task, _first(others, settings.teachers), judged, seen=seen)
+    teachers = taught_by(data.task, _of_first(others, settings.teachers), judged, seen=seen)
     return Split(teachers, judged, skipped, settings)
 
 
@@ -140,6 +140,13 @@ def held_out(person: str) -> bool:
 
 
 def _first(questions: Sequence[Question], most: int) -> tuple[Question, ...]:
+    """So many questions, in their order; person after person."""
+    kept = {id(question) for question in sorted(questions, key=lambda question: _hash(question.person))[:most]}
+    return tuple(question for question in questions if id(question) in kept)
+
+
+def _of_first(questions: Sequence[Question], most: int) -> tuple[Question, ...]:
+    """All questions of so many people."""
     kept = set(sorted({question.person for question in questions}, key=_hash)[:most])
     return tuple(question for question in questions if question.person in kept)
 

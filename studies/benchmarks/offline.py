@@ -46,12 +46,17 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
     parser.add_argument(
         "--experiment", metavar="NAME", help="settings of studies/experiments/NAME.json; keep the result"
     )
-    parser.add_argument("--limit", type=int, help="how many people at most")
+    parser.add_argument("--limit", type=int, help="how many are judged at most: people, questions or texts")
     parser.add_argument("--seeds", type=int, help="how many seeds, from 0")
-    parser.add_argument("--only", type=int, metavar="SEED", help="cells of this seed alone, as processes share --work")
+    parser.add_argument("--only", type=int, metavar="SEED", help="cells of this seed alone")
     parser.add_argument("--model", help="as in app.py")
     parser.add_argument("--methods", type=_names, metavar="A,B", help="only these rows, with their controls")
-    parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="cells that are done, and predictions")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("palate-runs"),
+        help="cells that are done, and predictions; run at once on one folder, processes share the cells",
+    )
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
     if name == "humour":
         parser.add_argument("--taught", type=int, help="how many pairs or texts teach at most, of each task")

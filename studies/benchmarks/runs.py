@@ -14,13 +14,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
+from filelock import FileLock, Timeout
 
 from studies.benchmarks.controls import with_controls
 
@@ -110,8 +111,9 @@ def _modules(benchmark: Benchmark) -> list[Path]:
 def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None) -> Iterator[str | Row]:
     """Compute every cell that the work folder does not hold yet. Yields lines of progress, then the result.
 
-    A cell that fails is told and does not stop the rest; the same command tries it again. With `only` the cells of one
-    seed: processes share a work folder so, and a last run finds them all there. Raises CannotRun.
+    A cell that fails is told and does not stop the rest; the same command tries it again. Processes that run at once on
+    one work folder share the cells, none of which is computed twice; with `only` those of one seed, so that what it
+    learns stays in one process. Raises CannotRun.
     """
     data = dict(_named_files(benchmark.files(settings)))
     told = plain(settings)
@@ -119,25 +121,27 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     code = [_digest(path) for path in _modules(benchmark)]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[Row, Row, Path]] = []
     failed: list[Row] = []
     todo = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
     if not todo:
         raise CannotRun(f"there is no cell of seed {only}: leave --only out")
-    spent = 0.0
-    for n, cell in enumerate(todo):
-        path = held / f"{cell.key}.json"
-        if not path.is_file():
-            yield f"{n + 1} of {len(todo)}, {_left(spent, n - len(failed), len(todo) - n)}: {_named(cell.of)}"
-            before = time.monotonic()
-            try:
-                _keep(path, cell, cell.make(), before)
-            except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
-                failed.append({**cell.of, "error": f"{type(error).__name__}: {error}"[:300]})
-                yield f"failed: {failed[-1]['error']}"
-                continue
-            spent += time.monotonic() - before
-        found.append((cell.of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)))
+    spent: list[float] = []
+    for n, cell in enumerate(_in_turn(todo, held)):
+        if (path := _path(cell, held)).is_file():
+            continue
+        yield f"{n + 1} of {len(todo)}, {_left(spent, len(todo) - n)}: {_named(cell.of)}"
+        before = time.monotonic()
+        try:
+            _keep(path, cell, cell.make(), before)
+        except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
+            failed.append({**cell.of, "error": f"{type(error).__name__}: {error}"[:300]})
+            yield f"failed: {failed[-1]['error']}"
+        else:
+            spent.append(time.monotonic() - before)
+    paths = [(cell.of, _path(cell, held)) for cell in todo]
+    found = [
+        (of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)) for of, path in paths if path.is_file()
+    ]
     name = benchmark.__name__.rpartition(".")[2]
     rows = with_controls(name, found)
     yield {
@@ -149,6 +153,24 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
         "rows": rows,
         "failed": failed,
     }
+
+
+def _path(cell: Cell, held: Path) -> Path:
+    return held / f"{cell.key}.json"
+
+
+def _in_turn(cells: Sequence[Cell], held: Path) -> Iterator[Cell]:
+    """Each cell while nobody else is at it; those that another process is at come last, done or left behind by then."""
+    busy = []
+    for cell in cells:
+        try:
+            with FileLock(_path(cell, held).with_suffix(".lock"), timeout=0):
+                yield cell
+        except Timeout:
+            busy.append(cell)
+    for cell in busy:
+        with FileLock(_path(cell, held).with_suffix(".lock")):
+            yield cell
 
 
 def _named_files(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
@@ -212,8 +234,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _left(spent: float, done: int, left: int) -> str:
-    return f"about {spent / done * left / 60:.0f} min left" if done else "time left not known yet"
+def _left(spent: Sequence[float], left: int) -> str:
+    return f"about {sum(spent) / len(spent) * left / 60:.0f} min left" if spent else "time left not known yet"
 
 
 def _named(of: Row) -> str:

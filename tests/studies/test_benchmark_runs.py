@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +77,23 @@ def test_processes_share_a_work_folder_by_seeds(toy: Toy, tmp_path: Path) -> Non
     assert toy.count == 2
     with pytest.raises(CannotRun, match="there is no cell of seed 7: leave --only out"):
         list(run(toy, toy.settings, tmp_path / "work", 7))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_runs_at_once_share_the_cells_and_what_a_killed_one_was_at_is_not_lost(
+    toy: Toy, tmp_path: Path, killed: bool
+) -> None:
+    first, second = (run(toy, toy.settings, tmp_path / "work") for _ in range(2))
+    assert "seed 0" in str(next(first))  # and not done with it
+    with ThreadPoolExecutor(1) as beside:
+        assert "seed 1" in str(beside.submit(next, second).result())
+        rest = beside.submit(list, second)
+        mine = [first.close()] if killed else list(first)
+        theirs = rest.result(timeout=20)
+    assert toy.count == 2
+    for result in theirs[-1:] if killed else (mine[-1], theirs[-1]):
+        assert [row["seed"] for row in result["rows"]] == [0, 1]
+    assert len(theirs) == 1 + killed  # of a killed one's cell it tells, of one that was computed elsewhere not
 
 
 def test_two_files_of_one_name_are_both_told_and_neither_stands_for_the_other(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_those_who_teach_know_neither_the_judged_nor_what_they_are_asked(people:
     assert not {person for person, _, _ in seen.rows} & judged
     assert {lamp_files.plain(text) for _, text, _ in seen.rows} & asked_
     given = lamp.split(lamp.Settings(people, train=str(people), limit=5))
-    assert len({q.person for q in given.judged}) == 5
+    assert len(given.judged) == 5
     assert not {q.person for q in given.teachers.questions} & {q.person for q in given.judged}
 
 
@@ -441,7 +441,7 @@ def test_every_row_of_a_label_task_has_its_figures_and_its_control(
     assert {way for method, way, _ in rows if method == f"summary{scores.WRONG}"} == {"choice"}
     for (method, way, _), row in rows.items():
         assert row.keys() >= {"accuracy", "accuracy_half", "macro_f1", "parse_failures", "prompt_tokens", "seconds"}
-        assert row["n"] >= row["people"] == 4
+        assert row["n"] == 4 > row["people"] > 1  # a limit is of questions, person after person
         assert row["parse_failures"] == (row["n"] if way == "free" else 0)  # the tiny model writes gibberish
         assert (row["prompt_tokens"] > 0) == (way != "classic") == (row["latency"] > 0)
         assert (row["trained_parameters"] > 0) == method.startswith("logistic")

@@ -253,7 +253,7 @@ def test_every_row_of_texts_has_its_figures_and_its_control(
     people: Path, quick: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps(monkeypatch, replace(FEW, steps=2))
-    settings = lamp.Settings(people, limit=3, seeds=1, retrievers=("bm25",), ks=(1,), trained=("all",), longest=LONGEST)
+    settings = lamp.Settings(people, limit=6, seeds=1, retrievers=("bm25",), ks=(1,), trained=("all",), longest=LONGEST)
     *_, result = runs.run(lamp, settings, tmp_path / "work")
     assert isinstance(result, dict)
     assert result["failed"] == []
