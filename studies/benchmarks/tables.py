@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from studies.benchmarks import offline
@@ -108,7 +109,7 @@ def _with_halves(rows: Sequence[Row], key: str = "pair_accuracy") -> str:
 
 def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> str:
     """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it. What
-    other results of the same questions have more stands below."""
+    other results of the same questions have more stands below. Of seconds the median: some runs were held up."""
     rows: list[Row] = []
     for one in (name, *beside):
         known = {(row["method"], row["way"]) for row in rows}
@@ -140,7 +141,7 @@ def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> s
                 f"{_most(some, 'parse_failures'):.0f} of {some[0]['n']}",
                 f"{sum(row['prompt_tokens'] for row in some) / len(some):.0f}",
                 f"{_most(some, 'trained_parameters'):,.0f}",
-                *((f"{sum(row.get('train_seconds', 0) for row in some) / len(some):.0f}",) if trained else ()),
+                *((f"{median(row.get('train_seconds', 0) for row in some):.0f}",) if trained else ()),
                 *((f"{_most(some, 'without'):.0f}" if "without" in some[0] else "",) if trained else ()),
                 _mean(some, "latency") if some[0]["prompt_tokens"] else "",
             )
@@ -232,7 +233,7 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
             method,
             f"{sum(row['prompt_tokens'] for row in rows) / len(rows):.0f}",
             f"{_most(rows, 'trained_parameters'):,.0f}",
-            f"{sum(row['train_seconds'] for row in rows) / len(rows):.0f}",
+            f"{median(row['train_seconds'] for row in rows):.0f}",
             f"{_most(rows, 'without'):.0f} of {rows[0]['people']}",
             _mean(rows, "latency"),
         )
