@@ -1,4 +1,4 @@
-"""Rows of LaMP where answers are texts: two floors that copy, and those whose method learns.
+"""Rows of LaMP where answers are texts: floors that copy, and those whose method learns.
 
 The rows that learn are the ablation of CoPe (arXiv 2506.12109): the task-adapted model (TAM) is an adapter of all who
 teach; OPPU one of the person's own past over it; "contrast only" is OPPU's adapter contrasted with TAM at every token;
@@ -51,8 +51,8 @@ PERSONAL = {  # rows with an adapter of one's own: whether DPO refines it, and w
     "cope": (True, CONTRASTED),
 }
 ROWS = {"TAM": False, PROMPTED: True, **dict.fromkeys(PERSONAL, True)}  # whether personal
-OWN_PAST, SOMEBODYS = "own past answer", "somebody's answer"
-FLOORS = {OWN_PAST: True, SOMEBODYS: False}
+OWN_PAST, SOMEBODYS, AGAIN = "own past answer", "somebody's answer", "the question again"
+FLOORS = {OWN_PAST: True, SOMEBODYS: False, AGAIN: False}
 
 Answers = tuple[tuple[Ask, str], ...]  # what one person was asked and wrote, oldest first
 
@@ -107,8 +107,8 @@ def copied(
     lm: Backbone, teachers: Teachers, questions: Sequence[Question], name: str, seed: int, longest: int
 ) -> list[str]:
     """A floor's answer to each question, word for word, in at most as many tokens as a model may write: what one's own
-    past answers to the nearest of its items, "" for whoever has none; or what somebody who teaches, drawn by the seed,
-    answers to the same or else the nearest text."""
+    past answers to the nearest of its items, "" for whoever has none; what somebody who teaches, drawn by the seed,
+    answers to the same or else the nearest text; or what is asked about, whose words ROUGE rewards as any others."""
     return [lm.cut(text, longest) for text in _copied(teachers, questions, name, seed)]
 
 
@@ -116,6 +116,8 @@ def _copied(teachers: Teachers, questions: Sequence[Question], name: str, seed: 
     if name == OWN_PAST:
         task = teachers.task
         return ["".join(written(item, task) for item in near(question, task)) for question in questions]
+    if name == AGAIN:
+        return [question.payload for question in questions]
     answers: dict[str, list[str]] = {}
     for one in (question for some in lessons(teachers) for question in some):
         answers.setdefault(plain(one.payload), []).append(one.gold)

@@ -469,7 +469,7 @@ def test_texts_are_written_from_the_fixture_and_scored(
     settings = lamp.Settings(folder, train=str(folder), seeds=1, ks=(2,), retrievers=("bm25",), longest=6)
     result = ran(settings, tmp_path / "work")
     personal = ("own past answer", "history bm25 k=2")
-    floors = [personal[0], f"{personal[0]}{scores.WRONG}", "somebody's answer"]
+    floors = [personal[0], f"{personal[0]}{scores.WRONG}", "somebody's answer", "the question again"]
     prompted = ["none", personal[1], f"{personal[1]}{scores.WRONG}"]
     assert [row["method"] for row in result["rows"]] == [*floors, *prompted]
     for row in result["rows"]:

@@ -156,6 +156,7 @@ def test_what_copies_takes_the_nearest_answer_word_for_word(tiny: Backbone) -> N
     assert copied(teachers, [unknown], lamp_texts.SOMEBODYS, 0) == ["D"]
     tweets = replace(teachers, task=TASKS["LaMP_7"])
     assert copied(tweets, [mine], lamp_texts.OWN_PAST, 0) == ["Cats on ships."]
+    assert copied(teachers, [mine], lamp_texts.AGAIN, 0) == [mine.payload]
     assert copied(teachers, [mine], lamp_texts.OWN_PAST, 0, 1) == [tiny.cut("Meow", 1)] != ["Meow"]
     with pytest.raises(CannotRun, match="no text that teaches has a word in it"):
         copied(replace(teachers, questions=(replace(others[0], payload="?"),)), [mine], lamp_texts.SOMEBODYS, 0)

@@ -62,7 +62,8 @@ def quick(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 
 def steps(monkeypatch: pytest.MonkeyPatch, recipe: Recipe) -> None:
     monkeypatch.setattr(lamp_trained, "PREFIXED", recipe)
-    monkeypatch.setattr(lamp_trained, "PATCHED", replace(recipe, steps=recipe.steps // 4))
+    for name in ("PATCHED", "GATED"):
+        monkeypatch.setattr(lamp_trained, name, replace(recipe, steps=recipe.steps // 4))
     own = replace(recipe, steps=recipe.steps // 4, batch=4, evaluate_every=12)
     monkeypatch.setattr(lamp_trained, "recipe_for", lambda method, taught: own)
     lamp_trained.taught.cache_clear()
