@@ -34,12 +34,16 @@ PLAIN = random,popularity,own texts,people's own,random jokes,none,history,e2p-1
 bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 8 billion parameters, and the tables: results
                 ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn` from
                 ## POPULATIONS; LIMIT of those who are judged, RATERS for whom is written, SEEDS, TRAINED rows, TAUGHT
-                ## texts make it smaller; PROCESSES share the rows of each. One that fails does not stop the rest
+                ## texts make it smaller; PROCESSES share the rows of each, but not what these learn. One that fails does
+                ## not stop the rest
 	mkdir -p $(OUT)
-	@failed=0; \
+	@failed=0; helpers=; trap 'kill $$helpers 2>/dev/null; exit 130' INT TERM; \
 	one() { \
 		name=$$1; shift; \
-		for n in $$(seq 2 $(PROCESSES)); do python -m studies.benchmarks $$name $(FLAGS) "$$@" >/dev/null 2>&1 & done; \
+		n=1; while [ $$n -lt $(PROCESSES) ]; do \
+			n=$$((n + 1)); python -m studies.benchmarks $$name $(FLAGS) "$$@" >/dev/null 2>$(OUT)/$$name.$$n.log & \
+			helpers="$$helpers $$!"; \
+		done; \
 		python -m studies.benchmarks $$name $(FLAGS) "$$@" >$(OUT)/$$name.part || { failed=1; echo "$$name failed" >&2; }; \
 		if [ -s $(OUT)/$$name.part ]; then mv $(OUT)/$$name.part $(OUT)/$$name.json; else rm $(OUT)/$$name.part; fi; \
 		wait; \

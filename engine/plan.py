@@ -41,12 +41,12 @@ def plan(quantize: Quantize = "auto", weight_bytes: int = 0) -> Plan:
 
 
 def spare_threads() -> int:
-    """Threads for arithmetic: one core is left to the server and the browser.
+    """Threads for arithmetic: one core is left to the server and the browser. Fewer where OMP_NUM_THREADS says so.
 
     Threads spin while they wait for each other. With one on every core, a single busy neighbour made a pair take
     over 60 s instead of 5 on two cores; with one core left, it changes nothing (log 2026-11-21).
     """
-    return max(1, (os.cpu_count() or 1) - 1)
+    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1))
 
 
 def short(dtype: torch.dtype) -> str:

@@ -141,8 +141,8 @@ def held_out(person: str) -> bool:
 
 def _first(questions: Sequence[Question], most: int) -> tuple[Question, ...]:
     """So many questions, in their order; person after person."""
-    kept = {id(question) for question in sorted(questions, key=lambda question: _hash(question.person))[:most]}
-    return tuple(question for question in questions if id(question) in kept)
+    kept = sorted(range(len(questions)), key=lambda n: _hash(questions[n].person))[:most]
+    return tuple(questions[n] for n in sorted(kept))
 
 
 def _of_first(questions: Sequence[Question], most: int) -> tuple[Question, ...]:

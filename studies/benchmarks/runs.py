@@ -112,8 +112,8 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     """Compute every cell that the work folder does not hold yet. Yields lines of progress, then the result.
 
     A cell that fails is told and does not stop the rest; the same command tries it again. Processes that run at once on
-    one work folder share the cells, none of which is computed twice; with `only` those of one seed, so that what it
-    learns stays in one process. Raises CannotRun.
+    one work folder share the cells, and compute none twice that succeeds; with `only` those of one seed, so that what
+    it learns stays in one process: each learns for itself. Raises CannotRun.
     """
     data = dict(_named_files(benchmark.files(settings)))
     told = plain(settings)
@@ -121,27 +121,27 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     code = [_digest(path) for path in _modules(benchmark)]
     held = work / hashlib.sha256(json.dumps([benchmark.__name__, code, same, data]).encode()).hexdigest()[:16]
     held.mkdir(parents=True, exist_ok=True)
-    failed: list[Row] = []
-    todo = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
-    if not todo:
+    wanted = [cell for cell in benchmark.cells(settings) if only is None or cell.of.get("seed") == only]
+    if not wanted:
         raise CannotRun(f"there is no cell of seed {only}: leave --only out")
+    todo = [cell for cell in wanted if not _path(cell, held).is_file()]
     spent: list[float] = []
+    errors: dict[str, str] = {}
     for n, cell in enumerate(_in_turn(todo, held)):
-        if (path := _path(cell, held)).is_file():
+        if (path := _path(cell, held)).is_file():  # by now: another process was at it
             continue
         yield f"{n + 1} of {len(todo)}, {_left(spent, len(todo) - n)}: {_named(cell.of)}"
         before = time.monotonic()
         try:
             _keep(path, cell, cell.make(), before)
         except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
-            failed.append({**cell.of, "error": f"{type(error).__name__}: {error}"[:300]})
-            yield f"failed: {failed[-1]['error']}"
+            errors[cell.key] = f"{type(error).__name__}: {error}"[:300]
+            yield f"failed: {errors[cell.key]}"
         else:
             spent.append(time.monotonic() - before)
-    paths = [(cell.of, _path(cell, held)) for cell in todo]
-    found = [
-        (of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)) for of, path in paths if path.is_file()
-    ]
+    done = [(cell.of, path) for cell in wanted if (path := _path(cell, held)).is_file()]
+    found = [(of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)) for of, path in done]
+    failed = [{**cell.of, "error": errors[cell.key]} for cell in wanted if not _path(cell, held).is_file()]
     name = benchmark.__name__.rpartition(".")[2]
     rows = with_controls(name, found)
     yield {

@@ -60,7 +60,8 @@ def provenance(name: str, folder: Path | None = None) -> str:
     other = ", ".join(f"{key} {value}" for key, value in _other(told).items()) if folder else ""
     return (
         f"`python -m studies.benchmarks {told['benchmark']}{how} --data DIR`{other and f' with {other}'}: commit "
-        f"{told['commit'][:9]}, {told['machine']}, {took:.0f} min, at most {peak:.1f} GB. Data (sha256): {data}{failed}"
+        f"{told['commit'][:9]}, {told['machine']}, {took:.0f} min of computing, at most {peak:.1f} GB. Data (sha256): "
+        f"{data}{failed}"
     )
 
 
@@ -109,7 +110,8 @@ def _with_halves(rows: Sequence[Row], key: str = "pair_accuracy") -> str:
 
 def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> str:
     """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it. What
-    other results of the same questions have more stands below. Of seconds the median: some runs were held up."""
+    other results of the same questions have more stands below. Of seconds of training the
+    median: some runs were held up."""
     rows: list[Row] = []
     for one in (name, *beside):
         known = {(row["method"], row["way"]) for row in rows}

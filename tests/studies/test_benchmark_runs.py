@@ -96,6 +96,19 @@ def test_two_runs_at_once_share_the_cells_and_what_a_killed_one_was_at_is_not_lo
     assert len(theirs) == 1 + killed  # of a killed one's cell it tells, of one that was computed elsewhere not
 
 
+def test_what_failed_here_and_was_computed_elsewhere_has_not_failed(toy: Toy, tmp_path: Path) -> None:
+    toy.bad = {0}
+    first = run(toy, toy.settings, tmp_path / "work")
+    assert "seed 0" in str(next(first))
+    assert "no such luck" in str(next(first))
+    assert "seed 1" in str(next(first))
+    toy.bad = set()
+    list(run(toy, toy.settings, tmp_path / "work", 0))
+    *_, result = first
+    assert isinstance(result, dict)
+    assert ([row["seed"] for row in result["rows"]], result["failed"]) == ([0, 1], [])
+
+
 def test_two_files_of_one_name_are_both_told_and_neither_stands_for_the_other(tmp_path: Path) -> None:
     paths = [tmp_path / part / "x" / "questions.json" for part in ("taught", "judged")]
     for n, path in enumerate(paths):
