@@ -55,7 +55,8 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         "--work",
         type=Path,
         default=Path("palate-runs"),
-        help="cells that are done, and predictions; run at once on one folder, processes share the cells",
+        help="cells that are done, and predictions; run at once on one folder, processes share the cells (one of them "
+        "keeps an experiment's result, the others take --json)",
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
     if name == "humour":

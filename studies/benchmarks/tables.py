@@ -110,8 +110,8 @@ def _with_halves(rows: Sequence[Row], key: str = "pair_accuracy") -> str:
 
 def lamp(name: str, folder: Path | None = None, beside: Sequence[str] = ()) -> str:
     """A line for each method and way of reading its answer; what the wrong person's past scores stands beside it. What
-    other results of the same questions have more stands below. Of seconds of training the
-    median: some runs were held up."""
+    other results of the same questions have more stands below. Seconds of training are the median over seeds: some
+    runs were held up."""
     rows: list[Row] = []
     for one in (name, *beside):
         known = {(row["method"], row["way"]) for row in rows}
