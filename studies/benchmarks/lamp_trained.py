@@ -44,7 +44,7 @@ from studies.benchmarks.tagging import LEAST_LEARNED, MOST_LEARNED
 # one state in about five minutes of one core; what is patched reads its whole request at every step. Steps and rate
 # are from people who teach, four of five taught and the fifth looked at (log 2026-11-27)
 PATCHED = Recipe(steps=80, batch=4, accumulate=2, lr=1e-3, evaluate_every=20, max_target_tokens=12)
-GATED = replace(PATCHED, lr=3e-3)  # at a third of it gates that are born at 0 hardly open (log 2026-11-28)
+GATED = replace(PATCHED, lr=3e-3)  # gates that are born at 0 hardly open at a third of it; to be chosen anew (log)
 PREFIXED = Recipe(steps=150, batch=4, accumulate=2, lr=1e-3, evaluate_every=30, max_target_tokens=12)
 SHORT = 64  # tokens of what is asked, where it teaches
 TOLD = 320  # tokens of a request that teaches with a history: each is read at every step
