@@ -37,9 +37,9 @@ bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 
                 ## texts make it smaller; PROCESSES share the rows of each, but not what these learn. One that fails does
                 ## not stop the rest
 	mkdir -p $(OUT)
-	@failed=0; helpers=; trap 'kill $$helpers 2>/dev/null; exit 130' INT TERM; \
+	@failed=0; trap 'kill $$helpers 2>/dev/null; exit 130' INT TERM; \
 	one() { \
-		name=$$1; shift; \
+		name=$$1; helpers=; shift; \
 		n=1; while [ $$n -lt $(PROCESSES) ]; do \
 			n=$$((n + 1)); python -m studies.benchmarks $$name $(FLAGS) "$$@" >/dev/null 2>$(OUT)/$$name.$$n.log & \
 			helpers="$$helpers $$!"; \

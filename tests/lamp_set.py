@@ -1,8 +1,13 @@
-"""A set in LaMP's layout, as files."""
+"""A set in LaMP's layout, as files, and the mark of tests that search in one by BM25."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+bench = pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
 
 
 def written(folder: Path, questions: Any, golds: Any, task: str = "LaMP_2", prefix: str = "") -> Path:

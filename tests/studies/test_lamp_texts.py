@@ -21,9 +21,8 @@ from studies.benchmarks import lamp, lamp_texts, lamp_trained, lamp_writers, run
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import TASKS, Past, Question, plain
 from studies.benchmarks.runs import CannotRun
-from tests.lamp_set import written
+from tests.lamp_set import bench, written
 
-bench = pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
 TOLD = "Generate a title for the following abstract of a paper: "
 MANNERS = ("classic classic", "action action", "violence violence")  # a token a word
 FEW = Recipe(steps=12, batch=6, accumulate=1, lr=3e-2, evaluate_every=12)

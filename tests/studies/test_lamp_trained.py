@@ -3,7 +3,6 @@
 import gzip
 from collections import Counter
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from studies.benchmarks.lamp_answers import Asked
 from studies.benchmarks.lamp_files import Past, Question, plain
 from studies.benchmarks.lamp_trained import How
 from studies.benchmarks.runs import CannotRun
-from tests.lamp_set import written
+from tests.lamp_set import bench, written
 
 TAGS = ("violence", "action", "classic")  # a token each: of a random model's labels the shortest wins
 TOLD = "Which tag? tags: [{tags}] description: {text}"
@@ -32,7 +31,6 @@ PLACES = ("Rome", "a harbour", "the moon", "a kitchen", "an old school", "the de
 FEW = Recipe(steps=100, batch=8, accumulate=1, lr=1e-2, evaluate_every=20, max_target_tokens=8)
 KEYS = {"method", "way", "seed", "accuracy", "accuracy_half", "macro_f1", "parse_failures", "prompt_tokens"}
 KEYS |= {"trained_parameters", "train_seconds", "latency", "without", "n", "people", "seconds"}
-bench = pytest.mark.skipif(find_spec("bm25s") is None, reason="bm25s not installed: see requirements-bench.txt")
 LONELY = "9"  # is judged, with hardly a past
 
 
