@@ -29,11 +29,11 @@ from engine.methods import ARMS, BASES, METHODS, Ask, arm_id
 from engine.methods.base import Method
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
+from engine.optimise import Progress, Recipe, TrainError
 from engine.population import people
 from engine.profile import Profile, build
 from engine.state import StateError
 from engine.summary import summarize
-from engine.train import Progress, Recipe, TrainError
 from engine.weights import WeightsError, sha256
 
 LORA, REFINED = arm_id(LoRA()), arm_id(DPO())

@@ -14,12 +14,13 @@ from engine.methods import METHODS
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
 from engine.methods.none import NoProfile
+from engine.optimise import Recipe, Trained, TrainError, in_words
 from engine.population import examples
 from engine.preference import dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, narrowed
 from engine.reasons import asked_why
 from engine.state import content
-from engine.train import Example, Objective, Recipe, Trained, TrainError, in_words, losses, train
+from engine.train import Example, Objective, losses, train
 
 HELD_OUT = 5  # every fifth like of a person stops the fit
 

@@ -18,21 +18,11 @@ from engine.methods import BASES, METHODS, arm_id
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA, write_peft
+from engine.optimise import Progress, Recipe, Trained, TrainError, write_curve
 from engine.population import examples
 from engine.profile import Profile
 from engine.state import Facts, StateError, content, key, load, parameters, save
-from engine.train import (
-    Example,
-    Progress,
-    Recipe,
-    Say,
-    Trained,
-    TrainError,
-    each,
-    train,
-    write_curve,
-    wrong_users,
-)
+from engine.train import Example, Say, each, train, wrong_users
 from engine.weights import sha256
 
 PRETRAINED = Path(__file__).with_name("pretrained")

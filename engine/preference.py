@@ -12,7 +12,8 @@ from engine.backbone import Backbone
 from engine.decode import decode
 from engine.losses import dpo
 from engine.methods.base import Ask, State
-from engine.train import Example, Objective, Recipe, Say, each, losses
+from engine.optimise import Recipe
+from engine.train import Example, Objective, Say, each, losses
 
 SAMPLED = Ask(n=3, temperature=1.0, top_p=0.95, top_k=0, repetition_penalty=1.0)  # CoPe, appendix
 

@@ -13,10 +13,10 @@ from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
 from engine.learning import OnProgress, checkpoint_path, forget_unfinished, has_state, keep, learn, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
+from engine.optimise import Progress, Recipe, Trained, TrainError
 from engine.population import people
 from engine.profile import Profile
 from engine.state import StateError
-from engine.train import Progress, Recipe, Trained, TrainError
 from engine.weights import sha256
 from studies.store import Refused
 

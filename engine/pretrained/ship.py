@@ -18,9 +18,9 @@ from collectors.item import read_reactions
 from engine.backbone import Backbone
 from engine.learning import CONTROL, PRETRAINED, control, stand_on, unseen
 from engine.methods import ARMS, BASES
+from engine.optimise import Recipe
 from engine.population import examples, people
 from engine.state import load, save
-from engine.train import Recipe
 
 
 def main() -> int:

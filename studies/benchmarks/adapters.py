@@ -24,9 +24,10 @@ from engine.methods.base import Ask, Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
 from engine.methods.none import NoProfile
+from engine.optimise import Recipe
 from engine.pretrained.population import NEUTRAL, RATING_LIMIT, TEST_JOKES, held_out, jester_jokes, ratings_of
 from engine.profile import Profile, build
-from engine.train import Example, Recipe, each
+from engine.train import Example, each
 
 LEAST_JUDGED = 10
 MOST_LIKES = 24  # that an adapter learns from, the strongest: a fit stays under a minute

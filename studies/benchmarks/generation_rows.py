@@ -32,11 +32,11 @@ from engine.methods.persoma import Persoma
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
 from engine.methods.topics import Topics
+from engine.optimise import Trained
 from engine.profile import Profile, build
 from engine.prompt import prompt
 from engine.state import parameters
 from engine.summary import summarize
-from engine.train import Trained
 from studies.benchmarks.adapters import Rater, Scores, scored
 from studies.benchmarks.runs import CannotRun, Row
 

@@ -24,10 +24,11 @@ from engine.methods.base import Ask, Method
 from engine.methods.cope import CoPe
 from engine.methods.dpo import DPO
 from engine.methods.lora import TAM, LoRA
+from engine.optimise import Recipe, Trained
 from engine.patches import Patches
 from engine.preference import dpo_objective, pseudo_negatives
 from engine.state import parameters
-from engine.train import Example, Recipe, Say, Trained, train
+from engine.train import Example, Say, train
 from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_classic import Teachers

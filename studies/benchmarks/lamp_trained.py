@@ -29,10 +29,11 @@ from engine.methods.lora import TAM, LoRA
 from engine.methods.persoma import Persoma
 from engine.methods.retrieval import Retrieval
 from engine.methods.topics import Topics
+from engine.optimise import Recipe, Trained
 from engine.patches import Patches, together
 from engine.profile import Profile, narrowed
 from engine.state import parameters
-from engine.train import Example, Recipe, Trained, train
+from engine.train import Example, train
 from studies.benchmarks import lamp_prompts
 from studies.benchmarks.lamp_answers import NOBODY, PLAIN, Answer, Asked, told_by
 from studies.benchmarks.lamp_balance import balanced

@@ -26,9 +26,10 @@ from engine.methods.base import Ask, Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import TAM, LoRA
 from engine.methods.none import NoProfile
+from engine.optimise import Recipe
 from engine.profile import Profile
 from engine.state import content
-from engine.train import Example, Recipe, each, train
+from engine.train import Example, each, train
 from studies.benchmarks.adapters import LAMBDA, Figures, table
 
 TASK = Recipe(steps=150, lr=1e-3, evaluate_every=25, max_target_tokens=12)

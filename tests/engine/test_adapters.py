@@ -27,13 +27,14 @@ from engine.methods.lora import write_peft
 from engine.methods.none import NoProfile
 from engine.methods.reranked import Reranked
 from engine.methods.summary import Summary
+from engine.optimise import Progress, Recipe, TrainError
 from engine.patches import attached, together
 from engine.plan import Plan
 from engine.preference import SAMPLED, dpo_objective, own_pairs, pseudo_negatives
 from engine.profile import Profile, build
 from engine.reasons import asked_why, drafts
 from engine.state import StateError, content, load, save
-from engine.train import Example, Progress, Recipe, TrainError, losses, train
+from engine.train import Example, losses, train
 
 FLOAT32 = Plan("cpu", torch.float32, "none", "for tests")
 GREEDY = Ask(temperature=0.0, repetition_penalty=1.0, max_new_tokens=6)

@@ -21,10 +21,11 @@ from engine.learning import says, state_of
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.methods.e2p import E2P
+from engine.optimise import Recipe
 from engine.profile import build
 from engine.prompt import prompt
 from engine.topics import UNRELATED, unrelated
-from engine.train import Example, Recipe, train
+from engine.train import Example, train
 from engine.weights import cache_folder, embedded
 from tests.conftest import LIKES
 

@@ -25,10 +25,11 @@ from engine.methods import ARMS, METHODS
 from engine.methods.base import Ask, Conditioning, Contrast
 from engine.methods.cross_attention import CrossAttention
 from engine.methods.e2p import E2P
+from engine.optimise import Recipe
 from engine.patches import LowRank
 from engine.plan import Plan
 from engine.prompt import prompt
-from engine.train import Example, Recipe, losses, train
+from engine.train import Example, losses, train
 from engine.weights import cache_folder, embedded
 
 SIZES = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,

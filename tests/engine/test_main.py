@@ -11,7 +11,7 @@ from engine import commands
 from engine.__main__ import main
 from engine.fitting import FIT
 from engine.methods import ARMS
-from engine.train import Recipe
+from engine.optimise import Recipe
 from tests.names import TAUGHT, UNTAUGHT
 
 QUICK = ["--steps", "2", "--batch", "2", "--accumulate", "1", "--evaluate-every", "1", "--max-target-tokens", "8"]

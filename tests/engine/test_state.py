@@ -12,8 +12,8 @@ from engine.methods import ARMS, BASES, METHODS
 from engine.methods.e2p import E2P
 from engine.methods.fitted import Fitted
 from engine.methods.retrieval import Retrieval
+from engine.optimise import Recipe, Trained
 from engine.state import StateError, key, load, save
-from engine.train import Recipe, Trained
 
 FACTS = {"arm": "e2p-1", "backbone": "abc"}
 

@@ -16,20 +16,10 @@ from engine.methods.cross_attention import CrossAttention
 from engine.methods.e2p import E2P
 from engine.methods.persoma import Persoma
 from engine.methods.topics import Topics
+from engine.optimise import Recipe, TrainError, write_curve
 from engine.profile import Profile, build
 from engine.prompt import prompt
-from engine.train import (
-    Example,
-    Recipe,
-    TrainError,
-    common,
-    evaluate,
-    losses,
-    target_ids,
-    train,
-    write_curve,
-    wrong_users,
-)
+from engine.train import Example, common, evaluate, losses, target_ids, train, wrong_users
 
 QUICK = Recipe(steps=6, batch=2, accumulate=2, evaluate_every=2, max_target_tokens=24)
 TASTES = {"cats": np.eye(384, dtype=np.float32)[0], "tax": np.eye(384, dtype=np.float32)[1]}

@@ -22,11 +22,11 @@ from engine.methods.cope import CoPe
 from engine.methods.e2p import E2P
 from engine.methods.history import History
 from engine.methods.lora import TAM
+from engine.optimise import Recipe
 from engine.pretrained.memorised import Taught
 from engine.pretrained.population import TEST_JOKES, held_out
 from engine.profile import Profile
 from engine.state import save
-from engine.train import Recipe
 from studies.benchmarks import generation, generation_rows, generation_texts, runs, tables
 from studies.benchmarks.adapters import Rater
 from studies.benchmarks.generation import Settings

@@ -15,8 +15,9 @@ import torch
 from engine.backbone import Backbone
 from engine.learning import born_on
 from engine.methods.base import Conditioning, State
+from engine.optimise import Recipe
 from engine.preference import pseudo_negatives
-from engine.train import Example, Recipe, evaluate
+from engine.train import Example, evaluate
 from studies.benchmarks import lamp, lamp_texts, lamp_trained, lamp_writers, runs, scores, tables
 from studies.benchmarks.lamp_classic import Teachers
 from studies.benchmarks.lamp_files import TASKS, Past, Question, plain

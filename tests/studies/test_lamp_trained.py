@@ -16,8 +16,9 @@ from engine.methods.e2p import E2P
 from engine.methods.lora import TAM
 from engine.methods.none import NoProfile
 from engine.methods.retrieval import Retrieval
+from engine.optimise import Recipe
 from engine.profile import Profile
-from engine.train import Example, Recipe, each
+from engine.train import Example, each
 from studies.benchmarks import lamp, lamp_answers, lamp_trained, runs, scores, tables
 from studies.benchmarks.lamp_answers import Asked
 from studies.benchmarks.lamp_files import Past, Question, plain

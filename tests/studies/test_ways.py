@@ -18,8 +18,8 @@ from engine.methods.e2p import E2P
 from engine.methods.fitted import Fitted
 from engine.methods.history import History
 from engine.methods.lora import LoRA
+from engine.optimise import Recipe
 from engine.state import save
-from engine.train import Recipe
 from studies import teaching
 from studies.pairs import FLOOR, OPENING, lacking, make_pairs
 from studies.session import ME, Studio

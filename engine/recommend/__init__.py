@@ -1,0 +1,1 @@
+"""What to show next: recommenders of the same taste. `hierarchy` is their softmax, `item_lm` reads items as tokens."""
