@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache
 
@@ -274,19 +275,20 @@ class Backbone:
         logits: Tensor = out.logits[:, -1].float()  # (B, V)
         return logits
 
-    def hidden(self, inputs: Tensor, head: DynamicCache | None = None) -> Tensor:
+    def hidden(
+        self, inputs: Tensor, head: DynamicCache | None = None, weights: dict[str, Tensor] | None = None
+    ) -> Tensor:
         """Hidden states (B, T, D) after the last norm, for ids (B, T) or embeddings (B, T, D); differentiable.
 
         Rows start where `head` ends, which they all go on from; what pads them must stand on the right, where causal
-        attention does not look.
+        attention does not look. `weights` stand in for those of the decoder that have their names, in this call alone.
         """
         start = head.get_seq_length() if head else 0
         rows, more = inputs.shape[:2]
         positions = torch.arange(start, start + more, device=self.device).expand(rows, -1)  # (B, T)
         with _attention_for_gradients(self.device):
-            out = self.model.get_decoder()(
-                **_named(inputs), position_ids=positions, cache=head, use_cache=head is not None
-            )
+            told = {**_named(inputs), "position_ids": positions, "cache": head, "use_cache": head is not None}
+            out = functional_call(self.model.get_decoder(), weights or {}, (), told)
         hidden: Tensor = out.last_hidden_state
         return hidden
 

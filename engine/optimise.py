@@ -8,12 +8,13 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch.optim import AdamW, Optimizer, SparseAdam
 
@@ -78,6 +79,7 @@ def in_words() -> Iterator[None]:
 
 
 Gradients = Callable[[State, int], float]  # (what is learned, step) -> the loss; leaves a gradient on each tensor
+T = TypeVar("T")
 Judge = Callable[[State], float]  # the held-out loss of what was learned: the smaller the better
 
 
@@ -162,6 +164,17 @@ def optimise(
     if checkpoint and ended != "stopped":
         checkpoint.unlink(missing_ok=True)
     return Trained(best, tuple(curve), before, best_loss, spent + time.monotonic() - started, ended)
+
+
+def drawn_for(examples: Sequence[T], recipe: Recipe, step: int) -> list[T]:
+    """The examples of a step: epochs shuffled by the seed, one after the other."""
+    size = recipe.batch * recipe.accumulate
+    chosen = []
+    for place in range(step * size, (step + 1) * size):
+        epoch, at = divmod(place, len(examples))
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(examples))
+        chosen.append(examples[order[at]])
+    return chosen
 
 
 def _optimizers(live: State, recipe: Recipe, rate: Callable[[str], float], sparse: Collection[str]) -> list[Optimizer]:

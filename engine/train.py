@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.backbone import Backbone
 from engine.losses import token_logps
 from engine.methods.base import Ask, Conditioning, State
-from engine.optimise import Progress, Recipe, Trained, TrainError, optimise
+from engine.optimise import Progress, Recipe, Trained, TrainError, drawn_for, optimise
 from engine.patches import attached, together
 from engine.profile import Profile
 from engine.prompt import Prompt, prompt
@@ -145,7 +145,7 @@ def train(
         raise TrainError(f"{lm.name} does something after its head that is not known here: choose another --model")
 
     def gradients(live: State, step: int) -> float:
-        return _gradients(lm, say, live, _batch(examples, recipe, step), recipe, objective)
+        return _gradients(lm, say, live, drawn_for(examples, recipe, step), recipe, objective)
 
     with lm.learning():  # from the first evaluation on: all are of the same arithmetic
         return optimise(
@@ -174,14 +174,3 @@ def _gradients(
         if tensor.grad is not None:
             tensor.grad /= weight  # the same whatever the micro-batches
     return total / weight
-
-
-def _batch(examples: Sequence[Example], recipe: Recipe, step: int) -> list[Example]:
-    """The examples of a step: epochs shuffled by the seed, one after the other."""
-    size = recipe.batch * recipe.accumulate
-    chosen = []
-    for place in range(step * size, (step + 1) * size):
-        epoch, at = divmod(place, len(examples))
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(examples))
-        chosen.append(examples[order[at]])
-    return chosen

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.recommend.ranking import Ranks
 from studies.benchmarks.scores import WRONG, ratio, rouge, within_users
 
 Row = dict[str, Any]
@@ -63,7 +64,17 @@ def _ordered(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
     return {person: (float(hits[n]), float(pairs[n])) for n, person in enumerate(people)}
 
 
-SERVED: dict[str, Callable[[Row, Sequence[Sequence[Any]]], Served]] = {"lamp": _answered, "generation": _ordered}
+def _found(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
+    """Next item: lines are person, item, how many are ahead, how many tie; scored by NDCG@10."""
+    found = Ranks(*(np.array([line[place] for line in lines], np.int64) for place in (2, 3))).ndcg(10)
+    return {line[0]: (float(score), 1.0) for line, score in zip(lines, found, strict=True)}
+
+
+SERVED: dict[str, Callable[[Row, Sequence[Sequence[Any]]], Served]] = {
+    "lamp": _answered,
+    "generation": _ordered,
+    "movielens": _found,
+}
 
 
 def _lines(path: Path) -> Iterator[Any]:
