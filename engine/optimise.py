@@ -107,7 +107,7 @@ def optimise(
     started = time.monotonic()
     live = {name: t.detach().float().clone().requires_grad_() for name, t in state.items()}
     dense = [tensor for name, tensor in live.items() if name not in sparse]
-    optimizers = _optimizers(live, recipe, rate, sparse)
+    optimizers = adam(live, recipe, rate, sparse)
     warmup = round(recipe.warmup * recipe.steps)
     moving = [*optimizers, *(get_cosine_schedule_with_warmup(one, warmup, recipe.steps) for one in optimizers)]
     curve: list[tuple[int, float, float]] = []
@@ -177,7 +177,11 @@ def drawn_for(examples: Sequence[T], recipe: Recipe, step: int) -> list[T]:
     return chosen
 
 
-def _optimizers(live: State, recipe: Recipe, rate: Callable[[str], float], sparse: Collection[str]) -> list[Optimizer]:
+def adam(
+    live: State, recipe: Recipe, rate: Callable[[str], float] = lambda _: 1.0, sparse: Collection[str] = ()
+) -> list[Optimizer]:
+    """AdamW for what has dense gradients, the sparse Adam for the rest."""
+
     def groups(names: Collection[str]) -> list[dict[str, Any]]:
         rates = dict.fromkeys(rate(name) for name in names)
         return [{"params": [live[n] for n in names if rate(n) == one], "lr": recipe.lr * one} for one in rates]

@@ -17,6 +17,7 @@ Vectors = NDArray[np.float32]
 Places = NDArray[np.int64]
 
 ROUNDS = 20  # of k-means
+SAMPLE = {"min_points_per_centroid": 1, "max_points_per_centroid": 64}  # of items for each cluster, that place it
 LARGEST = 3.0  # times the mean size: a larger cluster is cut, for the slowest decides what a step costs
 
 
@@ -120,7 +121,7 @@ def _k_means(vectors: Vectors, clusters: int, seed: int) -> Places:
     if clusters == 1:
         return np.zeros(len(vectors), np.int64)
     vectors = np.ascontiguousarray(vectors, np.float32)
-    made = faiss.Kmeans(vectors.shape[1], clusters, niter=ROUNDS, seed=seed, min_points_per_centroid=1)
+    made = faiss.Kmeans(vectors.shape[1], clusters, niter=ROUNDS, seed=seed, **SAMPLE)
     made.train(vectors)
     return np.asarray(made.index.search(vectors, 1)[1][:, 0], np.int64)
 
