@@ -2,7 +2,7 @@
 
 log p(item) = log p(cluster) + log p(item | cluster), and by exactly this items are learned and ranked (EfficientIDs,
 arXiv 2509.03746). A step of learning reads the clusters, and the items of the targets' own clusters alone; the best
-items are looked for from the likeliest cluster on, until no cluster that is left can hold a better one.
+items are looked for from the most promising cluster on, until none that is left can hold a better one.
 
 Letters in shapes: B queries, K their width, N items, C clusters, V words. The last of the K numbers of a query is 1,
 so that the last of an item's is its bias.
@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+SLACK = 1e-4  # of a bound, by which rounding could let it lie too low
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,16 @@ class Table:
         """The cluster of each item (N,)."""
         sizes = torch.tensor(self.sizes, device=self.items.device)
         return torch.repeat_interleave(torch.arange(len(sizes), device=self.items.device), sizes)
+
+    @cached_property
+    def reach(self) -> tuple[Tensor, Tensor]:
+        """How far the items of each cluster lie from their mean at most: as vectors (C,), and by their biases (C,)."""
+        count = torch.tensor(self.sizes).to(self.items)[:, None]  # (C, 1)
+        means = torch.zeros_like(self.clusters).index_add_(0, self.cluster, self.items) / count
+        off = self.items - means[self.cluster]  # (N, K)
+        zero = torch.zeros_like(count[:, 0])
+        far, bias = (zero.scatter_reduce(0, self.cluster, x, "amax") for x in (off[:, :-1].norm(dim=1), off[:, -1]))
+        return far, bias
 
     def choices(self, q: Tensor, words: Tensor | None = None) -> Tensor:
         """The logits of the first level: of the words (B, V), where there are any, then of the clusters."""
@@ -101,22 +114,30 @@ def top(q: Tensor, table: Table, k: int, without: Collection[int] = ()) -> tuple
     """The `k` likeliest items for one query (K,) but those `without`, and their log p: (k,) and (k,), the likeliest
     first, of equal ones that with the lower number; fewer where there are no more.
 
-    No item is likelier than its cluster: clusters are read from the likeliest on, and none that is less likely than
-    the k-th item found.
+    Clusters are read from the one on that could hold the likeliest item, and none that could hold none likelier than
+    the k-th found. An item is no likelier than its cluster; and as the logarithm of a sum of n exponentials is no less
+    than their mean plus log n (Jensen), no likelier in it than its distance from the mean allows, less log n.
     """
     level = functional.log_softmax(table.choices(q[None])[0], -1)  # (C,)
-    order = torch.argsort(level, descending=True)
+    far, bias = table.reach
+    sizes = torch.tensor(table.sizes, device=q.device)
+    most = level + (far * q[:-1].norm() + bias - sizes.log()).clamp(max=0)  # (C,)
+    order = torch.argsort(most, descending=True)
     left_out = torch.tensor(sorted(without), dtype=torch.long, device=q.device)
-    said, numbers = level[:0], left_out[:0]
-    for bound, c in zip(level[order].tolist(), order.tolist(), strict=True):
-        if len(said) == k and bound < float(said[-1]):
+    said, numbers, least = level[:0], left_out[:0], -torch.inf
+    for bound, c, before in zip(most[order].tolist(), order.tolist(), level[order].tolist(), strict=True):
+        if bound + SLACK < least:
             break
         start, end = table.starts[c], table.starts[c + 1]
+        inside = table.items[start:end] @ q
+        more = inside + (before - float(inside.logsumexp(0)))
+        if float(more.max()) < least:
+            continue
         mine = torch.arange(start, end, device=q.device)
-        more = functional.log_softmax(table.items[start:end] @ q, 0) + bound
         if len(left_out):
             more = more.masked_fill(torch.isin(mine, left_out), -torch.inf)
         said, numbers = _largest(torch.cat([said, more]), torch.cat([numbers, mine]), k)
+        least = float(said[-1]) if len(said) == k else -torch.inf
     kept = said > -torch.inf
     return numbers[kept], said[kept]
 

@@ -13,6 +13,7 @@ from studies.benchmarks import (
     arithmetic,
     crash,
     exports,
+    hierarchy,
     lamp_writers,
     load,
     offline,
@@ -23,13 +24,14 @@ from studies.benchmarks import (
 )
 
 
+MAINS = {"hierarchy": hierarchy.main, "tables": tables.main, "writers": lamp_writers.main}
+
+
 def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in offline.BENCHMARKS:
         raise SystemExit(offline.main(sys.argv[1], sys.argv[2:]))
-    if sys.argv[1:2] == ["writers"]:
-        raise SystemExit(lamp_writers.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["tables"]:
-        raise SystemExit(tables.main(sys.argv[2:]))
+    if sys.argv[1:2] and sys.argv[1] in MAINS:
+        raise SystemExit(MAINS[sys.argv[1]](sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
     parser.add_argument("what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"])
     parser.add_argument("--json", action="store_true", help="one JSON line")

@@ -1,14 +1,17 @@
 """What a softmax in two levels saves over one softmax of all items: a step of learning, and the ten likeliest items.
 
 The items are made: unit vectors of 384 numbers around as many centres as there are clusters. A query is an item with
-noise, drawn out so far that the items have this perplexity (of N: nothing is known; the more is known, the fewer
-clusters can hold one of the ten). Each figure is the median of several in one process of its own, which counts memory.
+noise, drawn out so far that the items have this perplexity (N: nothing is known; the more is known, the fewer clusters
+can hold one of the ten). Each figure is the median of several in one process of its own, which counts memory.
 """
 
+import argparse
+import json
 import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -17,7 +20,7 @@ import numpy as np
 import torch
 
 from engine.optimise import Recipe, adam
-from engine.recommend.clusters import Catalogue, catalogue
+from engine.recommend.clusters import Catalogue, catalogue, standard
 from engine.recommend.hierarchy import Table, flat_losses, log_p, losses, top
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -27,10 +30,23 @@ TIMES = 5
 Figures = dict[str, Any]
 
 
-def run(sizes: tuple[int, ...] = SIZES) -> Iterator[Figures]:
+def main(arguments: Sequence[str]) -> int:
+    """Print a row for each number of items."""
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks hierarchy", description=__doc__)
+    parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="how many items")
+    parser.add_argument("--json", action="store_true", help="each row as one JSON line")
+    options = parser.parse_args(arguments)
+    for row in run(options.items):
+        told = json.dumps(row) if options.json else ", ".join(f"{name} {value}" for name, value in row.items())
+        sys.stdout.write(f"{told}\n")
+        sys.stdout.flush()
+    return 0
+
+
+def run(sizes: Sequence[int] = SIZES) -> Iterator[Figures]:
     """A row for each number of items."""
     for size in sizes:
-        row: Figures = {"items": size, "clusters": round(2 * size**0.5)}
+        row: Figures = {"items": size, "clusters": standard(size)}
         for part in (_learn_in_two, _learn_in_one, _rank):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
                 row |= one.submit(part, size).result()
@@ -107,7 +123,7 @@ def _drawn_out(vector: np.ndarray, table: Table, perplexity: float) -> torch.Ten
 
 def _vectors(size: int) -> np.ndarray:
     dice = np.random.default_rng(0)
-    centres = dice.normal(size=(round(2 * size**0.5), WIDTH)).astype(np.float32)
+    centres = dice.normal(size=(standard(size), WIDTH)).astype(np.float32)
     found = centres[dice.integers(0, len(centres), size)]
     for start in range(0, size, 100_000):  # noise piece by piece: numpy makes it in float64
         part = found[start : start + 100_000]

@@ -139,10 +139,22 @@ def test_clusters_that_cannot_hold_a_better_item_are_not_read() -> None:
     of = table([4, 4, 4])
     of.clusters[:] = 0
     of.clusters[:, -1] = torch.tensor([50.0, 40.0, -50.0])
+    assert len(of.reach[0]) == 3  # known before
     of.items[8:] = math.nan
     numbers, said = top(queries(1)[0], of, 5)
     assert len(numbers) == 5
     assert torch.isfinite(said).all()
+
+
+def test_a_large_cluster_of_like_items_is_not_read_though_it_is_the_likeliest() -> None:
+    of = table([2, 400])
+    of.clusters[:] = 0
+    of.clusters[:, -1] = torch.tensor([0.0, 2.0])
+    of.items[:2] = 0
+    of.items[2:] = of.items[2] + 0.001 * of.items[2:]
+    assert len(of.reach[0]) == 2
+    of.items[2:] = math.nan
+    assert sorted(top(queries(1)[0], of, 2)[0].tolist()) == [0, 1]
 
 
 # ---- the clusters
