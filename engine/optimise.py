@@ -169,11 +169,11 @@ def optimise(
 def drawn_for(examples: Sequence[T], recipe: Recipe, step: int) -> list[T]:
     """The examples of a step: epochs shuffled by the seed, one after the other."""
     size = recipe.batch * recipe.accumulate
-    chosen = []
-    for place in range(step * size, (step + 1) * size):
-        epoch, at = divmod(place, len(examples))
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(examples))
-        chosen.append(examples[order[at]])
+    chosen: list[T] = []
+    for epoch in range(step * size // len(examples), ((step + 1) * size - 1) // len(examples) + 1):
+        order, begun = np.random.default_rng([recipe.seed, epoch]).permutation(len(examples)), epoch * len(examples)
+        places = range(max(step * size - begun, 0), min((step + 1) * size - begun, len(examples)))
+        chosen += [examples[order[place]] for place in places]
     return chosen
 
 

@@ -86,8 +86,8 @@ class Catalogue:
 
 
 def catalogue(ids: Sequence[str], vectors: Vectors, clusters: int | None = None, seed: int = 0) -> Catalogue:
-    """Put items into clusters by k-means on their vectors (N, E), so many or `standard`, and more where one would be too
-    large. Raises CatalogueError."""
+    """Put items into clusters by k-means on their vectors (N, E), so many or `standard`, and more where one would be
+    too large. Raises CatalogueError."""
     _check(ids, vectors)
     wanted = clusters or standard(len(ids))
     if not 1 <= wanted <= len(ids):
@@ -98,7 +98,7 @@ def catalogue(ids: Sequence[str], vectors: Vectors, clusters: int | None = None,
 def standard(items: int) -> int:
     """How many clusters: four times the root. With fewer, and larger ones, a step of learning reads more items, and the
     likeliest are found later (log 2026-11-29); the first level costs little."""
-    return min(items, round(4 * items**0.5))
+    return min(items, int(4 * items**0.5 + 0.5))
 
 
 def _check(ids: Sequence[str], vectors: Vectors) -> None:

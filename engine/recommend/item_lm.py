@@ -10,10 +10,9 @@ A sequence is a list of codes: token ids of text, and ~n (that is, -1 - n) for i
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,23 +23,22 @@ from torch.nn import functional
 from engine import encoder
 from engine.backbone import Backbone
 from engine.methods.base import State
-from engine.methods.lora import LoRA
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, norm_born, seeded
 from engine.optimise import Progress, Recipe, Trained, TrainError, drawn_for, optimise
-from engine.patches import Patches, attached
+from engine.recommend import inside
 from engine.recommend.clusters import Catalogue
 from engine.recommend.hierarchy import Softness, Table, log_p, losses, word_losses
+from engine.recommend.inside import Tuning
 from engine.recommend.ranking import ranks
 
 Places = NDArray[np.int64]
-ADAPTER, OWN = "lora.", "weights."  # names of what is learned inside the backbone begin so
 
 
 @dataclass(frozen=True)
 class ItemLM:
     """What is read, and what learns: the adapters alone, a LoRA in the backbone too, or all of its decoder."""
 
-    tuning: Literal["frozen", "lora", "full"] = "frozen"
+    tuning: Tuning = "frozen"
     longest: int = 50  # the latest items that are read
     told: str = "This person had, oldest first:"
     titled: bool = False  # the text of each item stands before it
@@ -78,20 +76,7 @@ def born(lm: Backbone, method: ItemLM, shop: Shop) -> State:
 
 def with_backbone(lm: Backbone, method: ItemLM, state: State) -> State:
     """The same with what is learned inside the backbone, as it begins. Raises TrainError."""
-    if method.tuning == "lora":
-        made = LoRA().born(lm, np.zeros((0, 0), np.float32))
-        return state | {f"{ADAPTER}{name}": tensor.to(lm.device) for name, tensor in made.items()}
-    if method.tuning == "full":
-        if lm.plan.quantization != "none":
-            raise TrainError(f"{lm.name} is quantised, its weights cannot learn: choose lora, or --quantize none")
-        return state | {f"{OWN}{name}": tensor.float() for name, tensor in _weights(lm).items()}
-    return state
-
-
-def _weights(lm: Backbone) -> Mapping[str, Tensor]:
-    """The decoder's, but for the table of words."""
-    decoder, words = lm.model.get_decoder(), lm.model.get_input_embeddings().weight
-    return {name: tensor.detach() for name, tensor in decoder.named_parameters() if tensor is not words}
+    return state | inside.begun(lm, method.tuning)
 
 
 def grown(state: State, old: Places, items: Catalogue) -> State:
@@ -129,19 +114,10 @@ def queries(lm: Backbone, state: State, read: Tensor, dropout: float = 0.0) -> t
     """What is looked for after each code of (B, T): hidden states (B, T, D) and queries (B, T, E + 1)."""
     vectors = functional.embedding((~read).clamp(min=0), state["items"], sparse=True)[..., :-1]  # (B, T, E)
     lifted = linear(state, "in.1", functional.gelu(linear(state, "in.0", dropped(vectors, dropout))))
-    words = lm.embed(read.clamp(min=0))  # (B, T, D)
-    own = {name.removeprefix(OWN): tensor for name, tensor in state.items() if name.startswith(OWN)}
-    words = words.float() if own else words
-    inputs = torch.where((read < 0)[..., None], as_tokens(lifted, lm).to(words.dtype), words)
-    with attached(lm.model, [_adapter(lm, state)] * len(read)):
-        hidden = lm.hidden(inputs, weights=own or None)
+    words = inside.embedded(lm, state, read.clamp(min=0))  # (B, T, D)
+    hidden = inside.hidden(lm, state, torch.where((read < 0)[..., None], as_tokens(lifted, lm).to(words.dtype), words))
     said = functional.gelu(linear(state, "out.0", dropped(norm(state, "norm", hidden.float()), dropout)))
     return hidden, functional.pad(linear(state, "out.1", dropped(said, dropout)), (0, 1), value=1.0)
-
-
-def _adapter(lm: Backbone, state: State) -> Patches:
-    own = {name.removeprefix(ADAPTER): tensor for name, tensor in state.items() if name.startswith(ADAPTER)}
-    return {site: (patch,) for site, patch in LoRA().adapter(lm, own).items()} if own else {}
 
 
 def table(state: State, items: Catalogue, *, sparse: bool = False) -> Table:
@@ -209,13 +185,8 @@ def teach(
         return -float(ranks(scores(lm, method, shop, learned, known), targets, known).ndcg(10).mean())
 
     with lm.learning():
-        return optimise(state, gradients, judge, recipe, rate=rate, sparse={"items"}, checkpoint=checkpoint,
+        return optimise(state, gradients, judge, recipe, rate=inside.rate, sparse={"items"}, checkpoint=checkpoint,
                         on_progress=on_progress)  # fmt: skip
-
-
-def rate(name: str) -> float:
-    """Of the recipe's, at which a tensor learns: the backbone's own at a tenth."""
-    return 0.1 if name.startswith((ADAPTER, OWN)) else 1.0
 
 
 def lost(lm: Backbone, method: ItemLM, items: Catalogue, state: State, sequences: Sequence[Sequence[int]]) -> Tensor:

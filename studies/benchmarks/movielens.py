@@ -11,9 +11,8 @@ from them.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +35,6 @@ from studies.benchmarks.scores import WRONG
 
 TOLD = "Films that somebody watched, oldest first:"
 STOPPING = 200  # people by whose validation items a language model is stopped: each look reads all their histories
-RECIPE = Recipe(accumulate=1, evaluate_every=50)
 LEARNED: dict[str, ItemLM] = {
     "item_lm": ItemLM(told=TOLD),
     "item_lm + LoRA": ItemLM(told=TOLD, tuning="lora"),
@@ -115,10 +113,10 @@ def parted(settings: Settings) -> tuple[Films, Parts, tuple[str, ...]]:
         taught, validation, test = _by_time(films, movielens_files.times(settings.data))
     else:
         raise CannotRun(f"{settings.split!r} is no split: use last or time")
-    judged = sorted(test, key=lambda person: sha256(person.encode()).digest())[: settings.limit]
+    judged = movielens_files.first(test, settings.limit)
     if not judged or not validation:
         raise CannotRun(f"nobody of {settings.data} has films enough to be judged: take more ratings")
-    people = tuple(person for person in films.people if person in set(judged))
+    people = tuple(person for person in films.people if person in judged)
     parts = Parts(len(films.ids), taught, list(validation.values()), [test[person] for person in people])
     return films, parts, people
 
@@ -180,18 +178,20 @@ def shop(settings: Settings) -> tuple[Shop, Places]:
 
 @cache
 def _taught(settings: Settings, name: str, seed: int) -> Trained:
-    """What a row has learned; a LoRA goes on from the adapters."""
+    """What a row has learned; a LoRA goes on from the adapters, and their seconds are its own as well."""
     (films, numbers), parts, method = shop(settings), parted(settings)[1], LEARNED[name]
     lm = _backbone(settings.model)
-    state = item_lm.born(lm, method, films)
+    state, before = item_lm.born(lm, method, films), 0.0
     if method.tuning != "frozen":
-        state = item_lm.with_backbone(lm, method, _taught(settings, "item_lm", seed).state)
+        first = _taught(settings, "item_lm", seed)
+        state, before = item_lm.with_backbone(lm, method, first.state), first.seconds
     stop = parts.validation[:: max(1, len(parts.validation) // STOPPING)]
     held_out = [(numbers[had], int(numbers[target])) for had, target in stop]
     recipe = Recipe(
         steps=settings.steps, batch=settings.batch, accumulate=1, lr=settings.lr, evaluate_every=50, seed=seed
     )
-    return item_lm.teach(lm, method, films, state, [numbers[had] for had in parts.taught], held_out, recipe)
+    trained = item_lm.teach(lm, method, films, state, [numbers[had] for had in parts.taught], held_out, recipe)
+    return replace(trained, seconds=before + trained.seconds)
 
 
 def _learned(settings: Settings, name: str, seed: int) -> tuple[Made, Row]:

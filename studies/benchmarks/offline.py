@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.benchmarks import generation, humour, jester, lamp, lamp_files, movielens
+from studies.benchmarks import ctr, generation, humour, jester, lamp, lamp_files, movielens
 from studies.benchmarks.lamp_answers import WAYS
 from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "ctr": ctr,
     "generation": generation,
     "humour": humour,
     "jester": jester,
@@ -71,11 +72,12 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         parser.add_argument("--states", metavar="DIR", help="a data folder with states (default: as they came)")
         parser.add_argument("--populations", nargs="+", metavar="FILE", help="whom states know: never judged")
         parser.add_argument("--written", type=int, help="texts for each person")
+    if name in ("ctr", "movielens"):
+        parser.add_argument("--steps", type=int, help="steps in which a language model learns")
     if name == "movielens":
         parser.add_argument(
             "--split", choices=["last", "time"], help="each person's last film, or all after one moment"
         )
-        parser.add_argument("--steps", type=int, help="steps in which a language model learns")
     if name == "lamp":
         parser.add_argument("--train", metavar="DIR", help="files of the people who teach, laid out as those of --data")
         parser.add_argument("--task", help="where the files name another than they hold, as LaMP_2N for news")

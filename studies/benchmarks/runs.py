@@ -32,7 +32,14 @@ EXPERIMENTS, RESULTS = ROOT / "studies" / "experiments", ROOT / "studies" / "res
 FOLDERS = ("data", "train", "states", "populations")
 # settings that say which cells there are and not what is in one: with other rows a run goes on from those it has
 CHOOSING = ("controls", "ks", "methods", "retrievers", "seeds", "trained", "ways")
-SHARED = ("detect.py", "judge.py", "benchmarks/adapters.py", "benchmarks/scores.py", "benchmarks/tagging.py")
+SHARED = (
+    "detect.py",
+    "judge.py",
+    "benchmarks/adapters.py",
+    "benchmarks/jester.py",
+    "benchmarks/scores.py",
+    "benchmarks/tagging.py",
+)
 PACKAGES = (
     "bm25s",
     "lenskit",
@@ -45,6 +52,7 @@ PACKAGES = (
     "scipy",
     "sentence-transformers",
     "torch",
+    "torch-rechub",
     "transformers",
 )
 

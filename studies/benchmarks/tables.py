@@ -247,6 +247,28 @@ def generation(name: str = "generation", folder: Path | None = None) -> str:
     return "\n\n".join([*parts, *([f"**What it costs**\n\n{_table(head, costs)}"] if costs else [])])
 
 
+def movielens(name: str = "movielens", folder: Path | None = None) -> str:
+    """A line for each method; what it finds with somebody else's past stands beside it. Seconds of training are the
+    median over seeds."""
+    of = dict(_by(result(name, folder)["rows"], "method"))
+    keys = {"ndcg20": "NDCG@20", "recall10": "Recall@10", "recall20": "Recall@20", "mrr": "MRR"}
+    body = [
+        (
+            method,
+            _with_half(rows, "ndcg10"),
+            _with_half(of.get(f"{method}{WRONG}", []), "ndcg10"),
+            *(_mean(rows, key) for key in keys),
+            f"{_most(_having(rows, 'trained_parameters'), 'trained_parameters'):,.0f}",
+            f"{median(row.get('train_seconds', 0) for row in rows):.0f}",
+            _mean(rows, "latency"),
+        )
+        for method, rows in of.items()
+        if not method.endswith(WRONG)
+    ]
+    head = ("method", "NDCG@10", WRONG.strip(", "), *keys.values(), "trained", "seconds of training")
+    return _table((*head, "seconds a person"), body)
+
+
 def _having(rows: Sequence[Row], key: str) -> list[Row]:
     return [row for row in rows if key in row]
 
@@ -285,4 +307,5 @@ TABLES: dict[str, Callable[[str, Path | None], str]] = {
     "humour": humour,
     "jester": jester,
     "lamp": lamp,
+    "movielens": movielens,
 }

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from engine.methods.base import State
 from engine.optimise import Recipe, TrainError, optimise
-from engine.recommend import item_lm
+from engine.recommend import inside
 
 ONE = Recipe(steps=1, lr=0.01, warmup=0.0, weight_decay=0.0, evaluate_every=1)
 
@@ -41,7 +41,7 @@ def test_tensors_learn_at_their_rates_and_of_a_table_the_rows_that_were_read() -
 
 
 def test_what_item_lm_learns_inside_the_backbone_learns_at_a_tenth() -> None:
-    rates = {name: item_lm.rate(name) for name in ("items", "out.1.weight", "lora.0.q.a", "weights.norm.weight")}
+    rates = {name: inside.rate(name) for name in ("items", "out.1.weight", "lora.0.q.a", "weights.norm.weight")}
     assert rates == {"items": 1.0, "out.1.weight": 1.0, "lora.0.q.a": 0.1, "weights.norm.weight": 0.1}
 
 

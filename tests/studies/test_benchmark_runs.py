@@ -352,6 +352,31 @@ def test_a_folder_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
     assert "other.json is no result of" in capsys.readouterr().err
 
 
+def test_the_next_film_has_a_line_a_method_over_all_seeds(tmp_path: Path) -> None:
+    same = {"ndcg10_half": 0.02, "ndcg20": 0.3, "recall10": 0.4, "recall20": 0.5, "mrr": 0.125, "latency": 0.0625}
+    learned = {**same, "method": "item_lm", "trained_parameters": 1_234_567}
+    rows = [
+        {**same, "method": "popularity", "ndcg10": 0.04},
+        *({**learned, "ndcg10": n / 10, "train_seconds": took} for n, took in ((1, 10), (2, 400), (3, 20))),
+        *({**learned, "method": "item_lm, wrong person", "ndcg10": n / 100, "train_seconds": 1} for n in (1, 5)),
+    ]
+    told = {"benchmark": "movielens", "settings": {"split": "time"}, "data": {"m/ratings.dat": "ab"}, "failed": []}
+    told |= {"rows": [{**row, "peak_mb": 100} for row in rows], "wall_seconds": 60, "commit": "c", "machine": "m"}
+    (tmp_path / "films.json").write_text(json.dumps(told))
+    head, _, *lines = tables.movielens("films", tmp_path).splitlines()
+    assert head == (
+        "| method | NDCG@10 | wrong person | NDCG@20 | Recall@10 | Recall@20 | MRR | trained | seconds of training "
+        "| seconds a person |"
+    )
+    assert lines == [
+        "| popularity | .040 ± .020 |  | .300 | .400 | .500 | .125 | 0 | 0 | .062 |",
+        "| item_lm | .200 ± .020 | .030 ± .020 | .300 | .400 | .500 | .125 | 1,234,567 | 20 | .062 |",
+    ]
+    assert "movielens --data DIR` with split time: commit" in tables.page(tmp_path)
+    (tmp_path / "films.json").write_text(json.dumps({**told, "rows": [], "failed": [{"error": "e"}] * 3}))
+    assert "3 cells failed" in tables.page(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["humour", "jester", "lamp"])
 def test_a_run_whose_every_cell_failed_has_a_page(name: str, tmp_path: Path) -> None:
     told = json.loads((runs.RESULTS / f"{'lamp2_like' if name == 'lamp' else name}.json").read_text())
