@@ -19,7 +19,7 @@ class FeatureError(ValueError):
     """Rows that nothing can be learned from. One sentence that says what to do."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Fields:
     """F fields by name, and how many values each has: 0 is what is unknown."""
 

@@ -155,18 +155,16 @@ def films(folder: Path, limit: int, seed: int) -> Task:
     days = (rated["time"] - rated.groupby("user")["time"].transform("min")) / 86_400
     columns |= {"days": days.to_numpy(float), "hour": moment.dt.hour.to_numpy().astype(str)}
     text = rated["item"].map(texts)
-    columns["genres"] = text.str.partition(", ")[2].to_numpy(str)
-    year = pd.to_numeric(text.str.extract(r"\((\d{4})\)")[0]).fillna(0)
-    columns["year"] = year.to_numpy(float)
+    of = text.str.extract(r"\((?P<year>\d{4})\), (?P<genres>.*)$")  # a title may hold a comma too
+    columns |= {"genres": of["genres"].fillna("").to_numpy(str), "year": of["year"].fillna(0).to_numpy(float)}
     first, second = (int(len(rated) * share) for share in (0.8, 0.9))
     rows = np.arange(len(rated))
     fields, ids = numbered(columns, rows < first)
-    names = {item: n for n, item in enumerate(texts)}
-    people = {person: n for n, person in enumerate(chosen)}
-    shown = Shown(
-        fields, ids, liked.to_numpy(np.int64), np.array([people[user] for user in rated["user"]]),
-        np.array([names[item] for item in rated["item"]]), encode(list(texts.values())), tuple(texts.values()),
-    )  # fmt: skip
+    items, people = ({name: n for n, name in enumerate(names)} for names in (texts, chosen))
+    who, what = (
+        np.array([of[name] for name in rated[key]], np.int64) for of, key in ((people, "user"), (items, "item"))
+    )
+    shown = Shown(fields, ids, np.asarray(liked, np.int64), who, what, encode(list(texts.values())), tuple(texts.values()))
     own = ("person", "person's ratings", "person's likes", "days", *about)
     floors = {"popularity so far": columns["film's likes"], "own likes so far": columns["person's likes"]}
     other = _by_others(shown, rows[second:], own, seed)
