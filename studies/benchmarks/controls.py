@@ -56,12 +56,22 @@ def _answered(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
 
 def _ordered(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
     """Generation: lines are person, joke, score, liked; pairs of a liked and a disliked joke (and texts: no score)."""
-    judged = [line for line in lines if len(line) == 4]
-    people = sorted({line[0] for line in judged})
-    user = np.array([people.index(line[0]) for line in judged], np.intp)
-    liked, said = (np.array([line[place] for line in judged], float) for place in (3, 2))
-    hits, pairs = within_users(liked, said, user)
-    return {person: (float(hits[n]), float(pairs[n])) for n, person in enumerate(people)}
+    return _in_order([(line[0], line[3], line[2]) for line in lines if len(line) == 4])
+
+
+def _likely(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
+    """Like prediction: lines are person, item, what it was worth to them, what was said of it."""
+    return _in_order([(line[0], line[2], line[3]) for line in lines])
+
+
+def _in_order(told: Sequence[tuple[Any, float, float]]) -> Served:
+    """Of person, truth and score: how many of a person's pairs are put in the right order, of how many."""
+    people = sorted({person for person, *_ in told})
+    places = {person: n for n, person in enumerate(people)}
+    user = np.array([places[person] for person, *_ in told], np.intp)
+    truth, said = (np.array([line[place] for line in told], float) for place in (1, 2))
+    hits, pairs = within_users(truth, said, user)
+    return {str(person): (float(hits[n]), float(pairs[n])) for n, person in enumerate(people)}
 
 
 def _found(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
@@ -71,6 +81,7 @@ def _found(row: Row, lines: Sequence[Sequence[Any]]) -> Served:
 
 
 SERVED: dict[str, Callable[[Row, Sequence[Sequence[Any]]], Served]] = {
+    "ctr": _likely,
     "lamp": _answered,
     "generation": _ordered,
     "movielens": _found,

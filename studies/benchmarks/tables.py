@@ -269,6 +269,33 @@ def movielens(name: str = "movielens", folder: Path | None = None) -> str:
     return _table((*head, "seconds a person"), body)
 
 
+def ctr(name: str = "ctr", folder: Path | None = None) -> str:
+    """A line for each method; what it says of somebody else's past stands beside it. Pairs are within a person."""
+    of = dict(_by(result(name, folder)["rows"], "method"))
+    paired = any("over_wrong" in row for rows in of.values() for row in rows)
+    body = []
+    for method, rows in of.items():
+        if method.endswith(WRONG):
+            continue
+        wrong = of.get(f"{method}{WRONG}", [])
+        body.append(
+            (
+                method,
+                _with_half(rows, "auc"),
+                _with_half(wrong, "auc"),
+                *(_mean(rows, key) for key in ("logloss", "ece", "accuracy")),
+                _with_halves(_having(rows, "pair_accuracy")),
+                _mean(_having(wrong, "pair_accuracy"), "pair_accuracy"),
+                *((_with_half(_having(rows, "over_wrong"), "over_wrong"),) if paired else ()),
+                f"{_most(_having(rows, 'trained_parameters'), 'trained_parameters'):,.0f}",
+                f"{median(row.get('train_seconds', 0) for row in rows):.0f}",
+            )
+        )
+    control = WRONG.strip(", ")
+    head = ("method", "AUC", control, "log-loss", "calibration error", "accuracy", "pair accuracy", control)
+    return _table((*head, *((PAIRED,) if paired else ()), "trained", "seconds of training"), body)
+
+
 def _having(rows: Sequence[Row], key: str) -> list[Row]:
     return [row for row in rows if key in row]
 
@@ -303,6 +330,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 TABLES: dict[str, Callable[[str, Path | None], str]] = {
+    "ctr": ctr,
     "generation": generation,
     "humour": humour,
     "jester": jester,
