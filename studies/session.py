@@ -2,9 +2,12 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from collectors.detect import open_source
 from collectors.item import CollectError, ImportReport, Item, one_line
@@ -20,6 +23,7 @@ from engine.methods.base import Ask, Method
 from engine.plan import Quantize
 from engine.profile import Profile, direction, remarked
 from engine.reasons import drafts
+from engine.recommend.taste import nearness, spread
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
@@ -38,6 +42,8 @@ from studies.worker import Worker
 FEED_CHOICE = 400  # unseen texts among which the next card is chosen
 MIN_RANKED = 3  # likes, from which on it is chosen by taste
 EXPLORE_EVERY = 3
+LATELY = 3  # cards to which the next one chosen by taste should not be too like
+TASTE = 0.8  # how much its nearness to the person's taste counts; the rest is how unlike those it is
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
@@ -166,6 +172,7 @@ class Studio:
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
         self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
+        self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
 
     @classmethod
     def open(
@@ -207,6 +214,7 @@ class Studio:
     def _forget(self) -> None:
         self.imports.forget()
         self.reddit.forget()
+        self._lately.clear()
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
         """Import an export or a table for the person. Raises CannotStart; of a large one whole chunks are kept then.
@@ -237,6 +245,8 @@ class Studio:
         row = self.store.open_trial(session, "card")
         if not row:
             row = self._show_next(session, self.store.rater(session))
+            if row:
+                self._lately.append(row["left_text"])
         return Card(row["id"], row["left_text"]) if row else None
 
     def _show_next(self, session: str, rater: str) -> Row | None:
@@ -259,17 +269,21 @@ class Studio:
         return None
 
     def _next_item(self, rater: str) -> Item | None:
-        """The unseen text nearest the person's taste; every third card explores: the next of a fixed shuffle."""
+        """The unseen text nearest the person's taste that is unlike the cards before it; every third card explores: the
+        next of a fixed shuffle."""
         items = self.store.unseen(rater, "feed", FEED_CHOICE)
         profile = self.worker.profile
         if len(profile.liked) < MIN_RANKED or self.store.cards_shown(rater) % EXPLORE_EVERY == 0:
             return items[0] if items else None
-        unread = set(self.store.vectors.missing(item.text for item in items))  # nobody waits for the encoder
+        lately = list(self._lately)
+        unread = set(self.store.vectors.missing([*lately, *(item.text for item in items)]))  # nobody waits for these
         known = [item for item in items if item.text not in unread]
         if not known:
             return items[0] if items else None
-        scores = self.store.vectors([item.text for item in known]) @ direction(profile)
-        return known[int(scores.argmax())]
+        vectors = self.store.vectors([item.text for item in known])
+        cosines = nearness(profile, vectors) / max(float(np.linalg.norm(direction(profile))), 1e-9)
+        before = self.store.vectors([text for text in lately if text not in unread])
+        return known[spread(cosines, vectors, 1, TASTE, before)[0]]
 
     def react(self, session: str, card: str, choice: str) -> Reacted:
         """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""

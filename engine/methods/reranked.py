@@ -1,7 +1,7 @@
 """Best of n: several texts are drawn, and the one nearest to the person's taste is kept.
 
-The scorer is the dot product of the text and the mean of the person's likes, less that of their dislikes, in the
-encoder's space: the plainest recommender. Choosing is easier than writing (arXiv 2406.10522).
+What chooses is the recommender that ranks the feed: the dot product with the person's taste, in the encoder's space
+(`engine.recommend.taste.nearness`). Choosing is easier than writing (arXiv 2406.10522).
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from engine.methods.base import Ask, Conditioning, Method, Score, State
 from engine.methods.none import NoProfile
 from engine.methods.parts import needs_likes
 from engine.profile import Profile
+from engine.recommend.taste import nearness
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,9 @@ class Reranked(Method):
         return self.inner.born(lm, items)
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
-        taste = _direction(profile)
-
-        def nearness(texts: Sequence[str]) -> NDArray[np.floating]:
-            return encode(texts) @ taste  # (n,)
+        def score(texts: Sequence[str]) -> NDArray[np.floating]:
+            return nearness(profile, encode(texts))  # (n,)
 
         told = self.inner.condition(lm, profile, state, ask)
         evidence = told.evidence or tuple(item.id for item in profile.liked)
-        return replace(told, score=Score(nearness, self.samples), evidence=evidence)
-
-
-def _direction(profile: Profile) -> NDArray[np.float32]:
-    """(E,) what the person likes, less what they dislike."""
-    signs = np.array([signal.sign for signal in profile.signals])
-    likes, dislikes = profile.vectors[signs > 0].mean(0), profile.vectors[signs < 0]
-    return np.asarray(likes - (dislikes.mean(0) if len(dislikes) else 0), np.float32)
+        return replace(told, score=Score(score, self.samples), evidence=evidence)

@@ -18,7 +18,8 @@ from engine.backbone import Backbone
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, needs_likes, norm, norm_born, seeded
 from engine.profile import Profile
-from engine.topics import leaders, threshold
+from engine.recommend.taste import DISLIKES, LIKES, topics
+from engine.topics import threshold
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Topics(Method):
     paper: ClassVar[str] = "own, after arXiv 2402.05133"
 
     of: Literal["topics", "posts"] = "topics"  # one token a topic, or one a liked post
-    likes: int = 6  # tokens for what is liked
-    dislikes: int = 2  # and for what is not
+    likes: int = LIKES  # tokens for what is liked
+    dislikes: int = DISLIKES  # and for what is not
     hidden: int = 384
     dropout: float = 0.1
 
@@ -55,10 +56,7 @@ class Topics(Method):
 
     def _chosen(self, profile: Profile, sign: int, most: int, state: State) -> tuple[list[int], NDArray[np.float32]]:
         """The item nearest each topic, and the topics (P, E); or the latest posts themselves."""
-        rows = np.array([i for i, signal in enumerate(profile.signals) if signal.sign == sign], int)
-        if self.of == "posts":
-            return rows[-most:].tolist(), profile.vectors[rows[-most:]]
-        vectors = profile.vectors[rows]
-        found = leaders(vectors, state["threshold"].item())[:most]
-        centres = np.stack([topic.centre for topic in found]) if found else vectors[:0]
-        return [int(rows[int((vectors @ centre).argmax())]) for centre in centres], centres
+        if self.of == "topics":
+            return topics(profile, sign, most, state["threshold"].item())
+        rows = [i for i, signal in enumerate(profile.signals) if signal.sign == sign][-most:]
+        return rows, profile.vectors[rows]

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
 SLACK = 1e-4  # of a bound, by which rounding could let it lie too low
 
 

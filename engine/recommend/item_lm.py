@@ -25,13 +25,14 @@ from engine.backbone import Backbone
 from engine.methods.base import State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, norm_born, seeded
 from engine.optimise import Progress, Recipe, Trained, TrainError, drawn_for, optimise
-from engine.recommend import inside
+from engine.recommend import inside, memory
 from engine.recommend.clusters import Catalogue
 from engine.recommend.hierarchy import Softness, Table, log_p, losses, word_losses
 from engine.recommend.inside import Tuning
 from engine.recommend.ranking import ranks
 
 Places = NDArray[np.int64]
+ROWS = 32  # that are scored at once
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def table(state: State, items: Catalogue, *, sparse: bool = False) -> Table:
 
 @torch.no_grad()  # no inference mode: it would read the weights that are laid out for writing, not those that learned
 def scores(
-    lm: Backbone, method: ItemLM, shop: Shop, state: State, histories: Sequence[Places], rows: int = 32
+    lm: Backbone, method: ItemLM, shop: Shop, state: State, histories: Sequence[Places], rows: int = ROWS
 ) -> NDArray[np.float64]:
     """log p of every item as the next one (U, N) after each history; of an empty one, as the first."""
     found = np.zeros((len(histories), len(shop.items)))
@@ -167,6 +168,7 @@ def teach(
     if not taught or not held_out:
         raise TrainError("there is nothing to learn from: give histories of one item at least, and some held out")
     known, targets = [history for history, _ in held_out], np.array([target for _, target in held_out])
+    _room(lm, method, shop, recipe.batch, max(len(codes(lm, method, shop, history)) for history in taught[:100]))
 
     def gradients(live: State, step: int) -> float:
         dice = np.random.default_rng([recipe.seed, step])
@@ -182,11 +184,23 @@ def teach(
         return total
 
     def judge(learned: State) -> float:
-        return -float(ranks(scores(lm, method, shop, learned, known), targets, known).ndcg(10).mean())
+        looks = [  # some at once: of a million items each row is eight million bytes
+            ranks(scores(lm, method, shop, learned, some), targets[start : start + len(some)], some).ndcg(10)
+            for start, some in ((n, known[n : n + ROWS]) for n in range(0, len(known), ROWS))
+        ]
+        return -float(np.concatenate(looks).mean())
 
     with lm.learning():
         return optimise(state, gradients, judge, recipe, rate=inside.rate, sparse={"items"}, checkpoint=checkpoint,
                         on_progress=on_progress)  # fmt: skip
+
+
+def _room(lm: Backbone, method: ItemLM, shop: Shop, rows: int, tokens: int) -> None:
+    """Raises TrainError where memory will not do: a million items are no small matter."""
+    task = memory.Task(len(shop.items), shop.items.clusters, rows, tokens, shop.items.vectors.shape[1], method.hidden)
+    found = memory.needs(lm.model.config, lm.plan, method.tuning, task)
+    if found.learned + found.batch > memory.free():  # the rest is there already
+        raise TrainError(f"learning {len(shop.items):,} items {found.words()}: choose a smaller batch, or fewer items")
 
 
 def lost(lm: Backbone, method: ItemLM, items: Catalogue, state: State, sequences: Sequence[Sequence[int]]) -> Tensor:

@@ -1,5 +1,6 @@
 """python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
 python -m studies.benchmarks jester|humour|lamp|generation|movielens|ctr --data DIR: the offline benchmarks.
+python -m studies.benchmarks hierarchy|feed --json: what a large catalogue and a large feed cost.
 python -m studies.benchmarks writers --data DIR --out DIR: lay out a set of texts for `lamp`.
 python -m studies.benchmarks tables FOLDER: the tables of what they wrote."""
 
@@ -13,6 +14,7 @@ from studies.benchmarks import (
     arithmetic,
     crash,
     exports,
+    feed,
     hierarchy,
     lamp_writers,
     load,
@@ -23,8 +25,7 @@ from studies.benchmarks import (
     tagging,
 )
 
-
-MAINS = {"hierarchy": hierarchy.main, "tables": tables.main, "writers": lamp_writers.main}
+MAINS = {"feed": feed.main, "hierarchy": hierarchy.main, "tables": tables.main, "writers": lamp_writers.main}
 
 
 def main() -> None:

@@ -164,7 +164,8 @@ def films(folder: Path, limit: int, seed: int) -> Task:
     who, what = (
         np.array([of[name] for name in rated[key]], np.int64) for of, key in ((people, "user"), (items, "item"))
     )
-    shown = Shown(fields, ids, np.asarray(liked, np.int64), who, what, encode(list(texts.values())), tuple(texts.values()))
+    told = tuple(texts.values())
+    shown = Shown(fields, ids, np.asarray(liked, np.int64), who, what, encode(told), told)
     own = ("person", "person's ratings", "person's likes", "days", *about)
     floors = {"popularity so far": columns["film's likes"], "own likes so far": columns["person's likes"]}
     other = _by_others(shown, rows[second:], own, seed)

@@ -22,8 +22,9 @@ from engine.backbone import Backbone
 from engine.encoder import encode
 from engine.optimise import Recipe, Trained
 from engine.recommend import item_lm
-from engine.recommend.clusters import catalogue
+from engine.recommend.clusters import catalogue, standard
 from engine.recommend.item_lm import ItemLM, Shop
+from engine.recommend.memory import Task, configured, needs
 from engine.recommend.ranking import Floats, Places, ranks
 from engine.state import parameters
 from studies.benchmarks import movielens_files, movielens_rows
@@ -98,6 +99,18 @@ def _cell(settings: Settings, name: str, seed: int, wrong: bool) -> Callable[[],
 def half(values: Floats) -> float:
     """Half of the 95 % interval of a mean over people."""
     return float(1.96 * values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def memory(settings: Settings) -> Iterator[str]:
+    """What each row that learns would need, in words; no weight is read. Raises CannotRun."""
+    films, parts, _ = parted(settings)
+    config, how = configured(settings.model or None)
+    longest = max(len(history) for history in parts.taught)
+    for name, method in LEARNED.items():
+        told = 2 * len(method.told.split())  # tokens, roughly: the tokenizer is not read
+        tokens = told + min(method.longest, longest)
+        task = Task(len(films.ids), standard(len(films.ids)), settings.batch, tokens, hidden=method.hidden)
+        yield f"{name}: {needs(config, how, method.tuning, task).words()}"
 
 
 # ---- people

@@ -30,6 +30,11 @@ def main(name: str, arguments: Sequence[str]) -> int:
             for said in lamp_files.fetch(task, split, options.data):
                 sys.stderr.write(f"{said}\n")
             return 0
+        if "estimate_memory" in options and options.estimate_memory:
+            asked = {key: value for key, value in vars(options).items() if value is not None}
+            settings = settings_of(benchmark, {key: asked[key] for key in asked.keys() & _fields(benchmark)})
+            sys.stdout.writelines(f"{line}\n" for line in movielens.memory(settings))
+            return 0
         told = _experiment(options.experiment, name) if options.experiment else {}
         told |= {key: value for key, value in vars(options).items() if value is not None and key in _fields(benchmark)}
         for line in run(benchmark, settings_of(benchmark, told), options.work, options.only):
@@ -78,6 +83,9 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         parser.add_argument(
             "--split", choices=["last", "time"], help="each person's last film, or all after one moment"
         )
+        parser.add_argument("--batch", type=int, help="histories in a step of a language model")
+        memory = "say what a language model needs while it learns, and end; nothing is loaded"
+        parser.add_argument("--estimate-memory", action="store_true", help=memory)
     if name == "lamp":
         parser.add_argument("--train", metavar="DIR", help="files of the people who teach, laid out as those of --data")
         parser.add_argument("--task", help="where the files name another than they hold, as LaMP_2N for news")

@@ -11,6 +11,7 @@ import torch
 from engine.backbone import Backbone
 from engine.methods.base import State
 from engine.optimise import Progress, Recipe, TrainError
+from engine.recommend import item_lm
 from engine.recommend.clusters import catalogue
 from engine.recommend.hierarchy import Softness
 from engine.recommend.item_lm import (
@@ -220,3 +221,12 @@ def test_a_quantised_backbone_does_not_learn_whole(tiny: Backbone, shop: Shop, m
     monkeypatch.setattr(tiny, "plan", replace(tiny.plan, quantization="nf4"))
     with pytest.raises(TrainError, match="choose lora"):
         with_backbone(tiny, replace(PLAIN, tuning="full"), {})
+
+
+def test_more_items_than_memory_holds_are_refused_beforehand(
+    tiny: Backbone, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_lm.memory, "free", lambda: 10**6)
+    state, told_of = born(tiny, PLAIN, shop), told([1, 2, 3])
+    with pytest.raises(TrainError, match=r"learning 30 items needs .* GB .* choose a smaller batch"):
+        teach(tiny, PLAIN, shop, state, told_of, [(told_of[0], 4)], Recipe(steps=1))

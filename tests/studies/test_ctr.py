@@ -110,7 +110,7 @@ def test_with_somebody_elses_past_a_row_has_their_fields_and_its_own_label(jeste
 
 def test_a_taste_for_texts_is_found_in_jokes_that_nobody_rated(jester: Path) -> None:
     right = found(jester, "logistic regression + text", limit=PEOPLE)
-    assert right["pair_accuracy"] > 0.7  # of two jokes about the same the noise decides: .75 for whoever knows the taste
+    assert right["pair_accuracy"] > 0.7  # of two about the same thing the noise decides: .75 at best
     assert found(jester, "logistic regression + text", wrong=True, limit=PEOPLE)["pair_accuracy"] < 0.6
     assert found(jester, "logistic regression", limit=PEOPLE)["pair_accuracy"] == pytest.approx(0.5)
 

@@ -35,6 +35,7 @@ from studies.session import (
 )
 from studies.store import SHOWN, Refused, Row, Store
 from studies.worker import FRUITLESS, READY_PAIRS, SUMMARY_EVERY, Worker
+from tests.conftest import LIKES
 from tests.names import BEGINNING, TAUGHT
 from tests.studies.test_pairs import Talker, one_thread  # noqa: F401 - a fixture for every test here
 
@@ -272,6 +273,20 @@ def test_the_feed_mixes_the_sample_with_imported_posts_and_ends(open_room: Open)
     assert 5 < len(kept) < 25
     assert min(n for n, text in enumerate(met) if text in imported) < 60  # not only once the sample is used up
     assert {item.text for item in studio.store.unseen(ME, "pair", 99)} == kept
+
+
+def test_the_feed_tells_no_joke_again_among_three_cards(open_room: Open) -> None:
+    """Nearest to the taste would be one of them after the other."""
+    studio = open_room(start=False)
+    liked = [Item("test", f"liked {n}", "joke", text) for n, text in enumerate(LIKES)]
+    one = "My dog filed a complaint about breakfast at 4 am, hearing number"
+    twins = [Item("test", f"twin {n}", "joke", f"{one} {n}.") for n in range(24)]
+    studio.store.add(ME, [*((item, Signal(item.id, 1)) for item in liked), *((item, None) for item in twins)])
+    studio.worker.read()
+    studio.store.vectors.keep([item.text for item in [*twins, *[item for item, _ in Sample()][::6]]])
+    told = [text.startswith(one) for text in react(studio, 12, "skip")]
+    assert sum(told) > 2
+    assert max(sum(three) for three in zip(told, told[1:], told[2:], strict=False)) == 1
 
 
 def test_where_no_post_is_left_the_feed_goes_on_with_what_the_model_writes(open_room: Open) -> None:
