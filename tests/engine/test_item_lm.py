@@ -226,7 +226,7 @@ def test_a_quantised_backbone_does_not_learn_whole(tiny: Backbone, shop: Shop, m
 def test_more_items_than_memory_holds_are_refused_beforehand(
     tiny: Backbone, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item_lm.memory, "free", lambda: 10**6)
+    monkeypatch.setattr(item_lm.memory, "free", lambda: 1000)
     state, told_of = born(tiny, PLAIN, shop), told([1, 2, 3])
     with pytest.raises(TrainError, match=r"learning 30 items needs .* GB .* choose a smaller batch"):
         teach(tiny, PLAIN, shop, state, told_of, [(told_of[0], 4)], Recipe(steps=1))
