@@ -7,7 +7,8 @@ vector among these, or stands in the prompt, where a model reads it. The answer 
 
 At birth the gate is 1 and what is said is the share of likes. In two phases the vectors are learned first, without the
 language model, by a small network on what the gate gives (`Encoded`, itself a baseline); then what lifts them, alone;
-then both.
+then both. "over" goes the same way, and what the model says is added to what that network says, times a number that is
+born at 0: it begins as its baseline, and what it is better than that is the language model's.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,10 +31,11 @@ from engine.recommend import inside
 from engine.recommend.features import Places, Shown, both_kinds
 
 TOGETHER = 16  # rows of one prompt that are learned from together
-ENCODER, PROBE = ("ids", "gate.", "text."), "probe."  # names of what makes the vectors, and of what judges them alone
+ENCODER = ("ids", "gate.", "text.", "probe.")  # names of what makes the vectors, and judges them alone
 ENCODED = Recipe(steps=600, batch=256, accumulate=1, lr=1e-3, evaluate_every=50, patience=4)
 ALONE, SLOWLY = 0.4, 0.3  # share of the steps in which what lifts learns alone; rate of the vectors after it
 Text = Literal["none", "vector", "prompt", "both"]
+Phases = Literal["one", "two", "over"]
 Probabilities = NDArray[np.float64]
 
 
@@ -44,7 +46,7 @@ class LLMCTR:
 
     question: str = "Will this person like it? Answer 1 for yes and 0 for no."
     text: Text = "none"
-    phases: Literal["one", "two"] = "one"
+    phases: Phases = "one"
     tuning: inside.Tuning = "frozen"
     width: int = 16
     hidden: int = 512
@@ -93,8 +95,11 @@ def probe_born(method: LLMCTR, shown: Shown) -> State:
 
 def probed(method: LLMCTR, state: State, shown: Shown) -> Tensor:
     """Log-odds of a like (B,), by the vectors alone."""
-    inner = functional.relu(linear(state, "probe.0", features(method, state, shown).flatten(1)))
-    return linear(state, "probe.1", inner)[:, 0]
+    return _probed(state, features(method, state, shown))
+
+
+def _probed(state: State, vectors: Tensor) -> Tensor:
+    return linear(state, "probe.1", functional.relu(linear(state, "probe.0", vectors.flatten(1))))[:, 0]
 
 
 # ---- what the language model makes of them
@@ -110,13 +115,15 @@ def born(lm: Backbone, method: LLMCTR, shown: Shown) -> State:
     state["offset"] = torch.zeros(1, device=lm.device)
     some = shown.at(np.random.default_rng(0).permutation(len(shown))[: 8 * TOGETHER])
     share = float(np.clip(shown.labels.mean(), 0.01, 0.99))
-    said = np.log(share / (1 - share)) - float(np.mean(_all_odds(lm, method, state, some)))
-    return state | {"offset": torch.full((1,), said, device=lm.device)}
+    plain = replace(method, phases="one")
+    said = np.log(share / (1 - share)) - float(np.mean(_all_odds(lm, plain, state, some)))
+    return state | {"offset": torch.full((1,), said, device=lm.device)}  # its mean is that share
 
 
 def odds(lm: Backbone, method: LLMCTR, state: State, shown: Shown) -> Tensor:
     """Log-odds of a like (B,) for rows whose prompt is the same: those of one item, where its text is read."""
-    lifted = linear(state, "in.1", functional.gelu(linear(state, "in.0", features(method, state, shown))))
+    vectors = features(method, state, shown)  # (B, F, W)
+    lifted = linear(state, "in.1", functional.gelu(linear(state, "in.0", vectors)))
     soft = as_tokens(norm(state, "norm", lifted), lm)  # (B, F, D)
     ids = prompt_ids(lm, method, shown.texts[shown.items[0]] if method.reads else "")
     if method.tuning == "frozen":  # nothing that is learned changes what the prompt is to the model
@@ -126,7 +133,8 @@ def odds(lm: Backbone, method: LLMCTR, state: State, shown: Shown) -> Tensor:
         hidden = inside.hidden(lm, state, torch.cat([words, soft.to(words.dtype)], 1))
     logits = lm.head(hidden[:, -1].contiguous().to(lm.model.dtype))  # (B, V)
     no, yes = answers(lm)
-    return logits[:, yes] - logits[:, no] + state["offset"]
+    said = logits[:, yes] - logits[:, no] + state["offset"]
+    return _probed(state, vectors) + state["open"] * said if method.phases == "over" else said
 
 
 def prompt_ids(lm: Backbone, method: LLMCTR, text: str) -> list[int]:
@@ -220,7 +228,9 @@ def teach(
     if method.phases == "one":
         return _learned(lm, method, state, tuple(state), taught, held_out, recipe, on_progress)
     first = encoded(method, taught, held_out, recipe.seed).trained
-    state |= {name: t.to(lm.device) for name, t in first.state.items() if name.startswith(ENCODER)}
+    state |= {name: tensor.to(lm.device) for name, tensor in first.state.items()}
+    if method.phases == "over":
+        state["open"] = torch.zeros(1, device=lm.device)
     names = tuple(name for name in state if not name.startswith((*ENCODER, inside.ADAPTER, inside.OWN)))
     alone = replace(recipe, steps=max(1, round(ALONE * recipe.steps)))
     lifted = _learned(lm, method, state, names, taught, held_out, alone, on_progress)

@@ -39,6 +39,7 @@ READING = f"{{text}}\n\n{QUESTION}"
 LEARNED = {
     "LLM-CTR one phase": LLMCTR(phases="one"),
     "LLM-CTR two phases": LLMCTR(phases="two"),
+    "LLM-CTR over the encoder": LLMCTR(phases="over"),
 }
 
 

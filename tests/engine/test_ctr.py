@@ -9,7 +9,7 @@ import torch
 from engine.backbone import Backbone
 from engine.optimise import Recipe, TrainError
 from engine.recommend import ctr
-from engine.recommend.ctr import LLMCTR, Text, encoded, features, odds, predicted, prompt_ids, teach
+from engine.recommend.ctr import LLMCTR, Phases, Text, encoded, features, odds, predicted, prompt_ids, teach
 from engine.recommend.features import FeatureError, Fields, Shown
 
 PLAIN = LLMCTR(hidden=32, dropout=0.0)
@@ -60,7 +60,7 @@ def test_the_answer_is_a_softmax_over_the_tokens_0_and_1(tiny: Backbone) -> None
     state = ctr.born(tiny, PLAIN, rows)
     no, yes = ctr.answers(tiny)
     assert (tiny.text([no]), tiny.text([yes])) == ("0", "1")
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
     hook = tiny.model.get_output_embeddings().register_forward_hook(lambda *told: seen.update(logits=told[2].float()))
     try:
         found = odds(tiny, PLAIN, state, rows) - state["offset"]
@@ -97,9 +97,9 @@ def test_the_text_stands_in_the_prompt_where_it_is_read(tiny: Backbone) -> None:
 
 
 @pytest.mark.parametrize("text", ["none", "vector"])
-@pytest.mark.parametrize("phases", ["one", "two"])
-def test_it_learns_what_no_field_says_alone(tiny: Backbone, phases: str, text: Text) -> None:
-    method = replace(PLAIN, phases="two" if phases == "two" else "one", text=text)
+@pytest.mark.parametrize("phases", ["one", "two", "over"])
+def test_it_learns_what_no_field_says_alone(tiny: Backbone, phases: Phases, text: Text) -> None:
+    method = replace(PLAIN, phases=phases, text=text)
     trained = teach(tiny, method, shown(480), shown(60, 1), RECIPE)
     assert -trained.after > 0.95
     others = shown(200, 2)
@@ -124,6 +124,15 @@ def test_in_two_phases_the_vectors_stand_still_while_what_lifts_them_learns(tiny
     alone = ctr._learned(tiny, method, state, names, shown(), shown(60, 1), short, lambda _: None).state
     assert all(torch.equal(alone[name], first[name]) for name in first if name.startswith(ctr.ENCODER))
     assert not torch.equal(alone["in.1.weight"], state["in.1.weight"])
+
+
+def test_over_the_encoder_it_begins_as_the_encoder(tiny: Backbone) -> None:
+    method, short = replace(PLAIN, phases="over"), replace(RECIPE, steps=2, lr=1e-12, evaluate_every=1)
+    trained = teach(tiny, method, shown(), shown(60, 1), short)
+    alone = encoded(method, shown(), shown(60, 1)).predicted(shown(50, 2))
+    assert predicted(tiny, method, trained.state, shown(50, 2)) == pytest.approx(alone, abs=1e-6)
+    opened = trained.state | {"open": torch.ones(1)}
+    assert np.abs(predicted(tiny, method, opened, shown(50, 2)) - alone).max() > 0.01
 
 
 def test_a_lora_learns_inside_and_the_models_own_weights_stay(tiny: Backbone) -> None:
