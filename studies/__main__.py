@@ -87,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     gone.add_argument("--code", required=True, help="the eight letters on the rater's page")
     gone.set_defaults(command=_forget)
     judges = commands.add_parser("judge", parents=[shared, one], help="let language models judge the same pairs")
-    judges.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
-    judges.add_argument("--claude", metavar="NAME", help="a model of the Anthropic API instead; needs a key and --send")
+    which = judges.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
+    which.add_argument("--claude", metavar="NAME", help="a model of the Anthropic API instead; needs a key and --send")
+    which.add_argument("--taste", action="store_true", help="the feed's recommender instead; knows each rater's likes")
     judges.add_argument("--send", action="store_true", help="yes: the pairs, with --personal likes too, go to that API")
     judges.add_argument("--personal", action="store_true", help="tell the judge what each rater likes")
     judges.set_defaults(command=_judge)
@@ -161,7 +163,7 @@ def _backup(options: argparse.Namespace) -> Iterator[str]:
 def _judge(options: argparse.Namespace) -> Iterator[str]:
     from engine.backbone import Backbone
     from engine.claude import ApiTrouble, Claude, NotPermitted
-    from studies.judge import ClaudeJudge, LocalJudge
+    from studies.judge import ClaudeJudge, LocalJudge, TasteJudge
     from studies.judging import judge
     from studies.records import records
     from studies.store import Refused
@@ -170,6 +172,9 @@ def _judge(options: argparse.Namespace) -> Iterator[str]:
     there = records(store, options.study)
     if not there.ballots:
         raise Refused("no pair was judged by people: there is nothing to stand beside")
+    if options.taste:
+        yield from judge(store, there, TasteJudge(), personal=True, centred=True)
+        return
     if not options.claude:
         local = LocalJudge(Backbone.load(options.model))
         # a small model's lean to one place is larger than what it finds funny: it is taken off

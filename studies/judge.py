@@ -1,4 +1,4 @@
-"""Language models as judges of the same blind pairs: which text is funnier, to anybody or to one person.
+"""Judges of the same blind pairs, language models and a recommender: which text is funnier, to anybody or to a person.
 
 A judge is asked in both orders, and a verdict that does not survive the swap is a tie: models favour a place whatever
 stands there (arXiv 2305.17926; 2306.05685, section 3.3). Whatever else predicts choices is a `Judge` as well.
@@ -14,10 +14,12 @@ import torch
 
 from engine.backbone import Backbone
 from engine.claude import Answer, Claude
+from engine.encoder import encode
 from engine.methods.base import Conditioning
 from engine.patches import attached
 from engine.profile import Profile, representatives
 from engine.prompt import prompt
+from engine.recommend.taste import nearness
 from engine.summary import MAX_CHARS, to_send
 from engine.train import common
 from studies.agreement import Said
@@ -143,6 +145,26 @@ class LocalJudge:
             for n, row in zip(rows, logits[:, answers].tolist(), strict=True):
                 odds[n] = row[0] - row[1]
         return odds
+
+
+@dataclass(frozen=True)
+class TasteJudge:
+    """No language model: the recommender that ranks the feed, of two texts for the one nearer to what the person liked.
+
+    Its scores are differences of nearness and no log-odds: only their sign and order mean something. Of nobody it knows
+    no taste, and says neither.
+    """
+
+    name: str = "nearness to the rater's likes"
+
+    def prefers(self, pairs: Sequence[Pair], profile: Profile | None = None) -> list[float]:
+        firsts, seconds = (self.funny([pair[side] for pair in pairs], profile) for side in (0, 1))
+        return [a - b for a, b in zip(firsts, seconds, strict=True)]
+
+    def funny(self, texts: Sequence[str], profile: Profile | None = None) -> list[float]:
+        """How near each single text is: compare them, 0 is no border between funny and not."""
+        found: list[float] = nearness(profile, encode(texts)).tolist() if profile else [0.0] * len(texts)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

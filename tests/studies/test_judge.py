@@ -15,7 +15,7 @@ from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.methods.lora import TAM
 from engine.profile import Profile, build, representatives
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
-from studies.judge import MAX_TEXT_TOKENS, ClaudeJudge, Judge, LocalJudge, Verdict, lean, verdicts
+from studies.judge import MAX_TEXT_TOKENS, ClaudeJudge, Judge, LocalJudge, TasteJudge, Verdict, lean, verdicts
 from tests.loopback import Loopback, message, serving
 
 CATS = (
@@ -237,3 +237,22 @@ def test_it_marks_single_texts(api: Loopback, claude: Claude) -> None:
     api.reply = lambda n: (200, message({"funny": n == 1}))
     assert ClaudeJudge(claude, lambda: True).funny(CATS[:2]) == [-1.0, 1.0]
     assert api.told() == {"text": CATS[1]}
+
+
+# ---- the recommender
+
+
+def test_the_recommender_finds_funnier_what_is_nearer_to_the_likes_and_survives_the_swap() -> None:
+    items = [Item("test", str(n), "joke", text) for n, text in enumerate((*CATS[:3], *CODE[:3]))]
+    fond = build("me", [(item, Signal(item.id, 1 if n < 3 else -1)) for n, item in enumerate(items)])
+    judge: Judge = TasteJudge()
+    found = verdicts(judge, [(CATS[3], CODE[3]), (CODE[3], CATS[3])], fond)
+    assert [verdict.choice for verdict in found] == ["left", "right"]
+    near, far = judge.funny([CATS[3], CODE[3]], fond)
+    assert near > far
+    assert found[0].score == pytest.approx(near - far, abs=1e-5)
+
+
+def test_of_nobody_the_recommender_says_neither() -> None:
+    assert {verdict.choice for verdict in verdicts(TasteJudge(), PAIRS)} == {"tie"}
+    assert TasteJudge().funny(CATS) == [0.0] * 4
