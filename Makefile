@@ -33,8 +33,8 @@ PLAIN = random,popularity,own texts,people's own,random jokes,none,history,e2p-1
 
 bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 8 billion parameters, and the tables: results
                 ## and what a rerun goes on from in OUT, of DATA, with STATES for it of `python -m engine learn` from
-                ## POPULATIONS; LIMIT of those who are judged, RATERS for whom is written, SEEDS, TRAINED rows, TAUGHT
-                ## texts make it smaller; PROCESSES share the rows of each, but not what these learn. One that fails does
+                ## POPULATIONS; LIMIT of those who are judged, RATERS for whom is written, SEEDS, TRAINED rows, STEPS
+                ## of recommenders, TAUGHT texts make it smaller; PROCESSES share the rows of each, but not what these learn. One that fails does
                 ## not stop the rest
 	mkdir -p $(OUT)
 	@failed=0; trap 'kill $$helpers 2>/dev/null; exit 130' INT TERM; \
@@ -53,6 +53,8 @@ bench-gpu:      ## the offline benchmarks on an accelerator with MODEL, of 1 to 
 	one lamp --data $(LAMP) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TRAINED),--trained "$(TRAINED)"); \
 	one generation --data $(DATA)/jester $(if $(RATERS),--limit $(RATERS)) $(if $(STATES),--states $(STATES)) \
 		$(if $(POPULATIONS),--populations $(POPULATIONS)) $(if $(TRAINED),,--methods "$(PLAIN)"); \
+	$(if $(TRAINED),one movielens --data $(DATA)/movielens_100k $(if $(LIMIT),--limit $(LIMIT)) $(if $(STEPS),--steps $(STEPS)); \
+	one ctr --data $(DATA)/jester $(if $(LIMIT),--limit $(LIMIT)) $(if $(STEPS),--steps $(STEPS));) \
 	python -m studies.benchmarks tables $(OUT) && exit $$failed
 
 bench-small:    ## the same, 50 are judged (for 4 is written) with one seed, and no rows that learn; two processes of one

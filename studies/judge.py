@@ -155,7 +155,7 @@ class TasteJudge:
     no taste, and says neither.
     """
 
-    name: str = "nearness to the rater's likes"
+    name: str = "nearness"
 
     def prefers(self, pairs: Sequence[Pair], profile: Profile | None = None) -> list[float]:
         firsts, seconds = (self.funny([pair[side] for pair in pairs], profile) for side in (0, 1))

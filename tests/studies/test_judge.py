@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,12 @@ from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.methods.lora import TAM
 from engine.profile import Profile, build, representatives
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
+from studies.__main__ import main
 from studies.judge import MAX_TEXT_TOKENS, ClaudeJudge, Judge, LocalJudge, TasteJudge, Verdict, lean, verdicts
+from studies.register import Register
 from tests.loopback import Loopback, message, serving
+from tests.studies.test_records import RATERS, STUDY, small_study, text
+from tests.studies.test_records import judge as judge_pair
 
 CATS = (
     "My cat knocked my coffee off the desk and looked at me as if I had done it.",
@@ -256,3 +262,18 @@ def test_the_recommender_finds_funnier_what_is_nearer_to_the_likes_and_survives_
 def test_of_nobody_the_recommender_says_neither() -> None:
     assert {verdict.choice for verdict in verdicts(TasteJudge(), PAIRS)} == {"tie"}
     assert TasteJudge().funny(CATS) == [0.0] * 4
+
+
+def test_the_command_keeps_its_verdicts_for_those_whose_likes_are_known(tmp_path: Path, capsys: Any) -> None:
+    store = small_study(tmp_path / "data")
+    likes = [Item("test", str(n), "joke", cat) for n, cat in enumerate(CATS[:3])]
+    store.add(RATERS[0], [(item, Signal(item.id, 1)) for item in likes])
+    known = judge_pair(store, RATERS[0], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
+    other = judge_pair(store, RATERS[1], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
+    assert main(["judge", "--data-dir", str(tmp_path / "data"), "--study", STUDY, "--taste"]) in (None, 0)
+    found = Register(store).verdicts(f"{TasteJudge().name}, knows the rater")
+    assert found[known][0] == "left"
+    assert other not in found
+    assert "new verdicts" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["judge", "--data-dir", str(tmp_path / "data"), "--taste", "--model", "any"])
