@@ -20,6 +20,7 @@ from torch.optim import AdamW, Optimizer, SparseAdam
 
 from engine.methods.base import State
 from engine.prompt import NotNumbers
+from engine.state import content
 
 DIVERGED = "the loss is no number any more: choose a smaller --lr"
 
@@ -113,8 +114,9 @@ def optimise(
     curve: list[tuple[int, float, float]] = []
     step = stale = 0
     spent = 0.0  # seconds of earlier runs
+    began = content(state) if checkpoint else ""
     if checkpoint and checkpoint.exists():
-        saved = _resume(checkpoint, recipe)
+        saved = _resume(checkpoint, recipe, began)
         with torch.no_grad():
             for name, tensor in live.items():
                 tensor.copy_(saved["live"][name])
@@ -146,6 +148,8 @@ def optimise(
         last = ended != "all steps done" or step == recipe.steps
         found = None
         if step % recipe.evaluate_every == 0 or last:
+            if not all(bool(torch.isfinite(tensor).all()) for tensor in live.values()):
+                raise TrainError(DIVERGED)
             found = judge(live)
             stale += 1
             if found < best_loss:
@@ -157,7 +161,7 @@ def optimise(
         if checkpoint and found is not None:
             kept = {"live": live, "moving": [one.state_dict() for one in moving], "step": step, "stale": stale}
             kept |= {"spent": spent + time.monotonic() - started, "curve": curve, "before": before}
-            kept |= {"best_loss": best_loss, "best": best, "recipe": json.dumps(asdict(recipe))}
+            kept |= {"best_loss": best_loss, "best": best, "recipe": json.dumps(asdict(recipe)), "began": began}
             _keep(checkpoint, kept)
         if last:
             break
@@ -209,14 +213,14 @@ def _keep(path: Path, kept: dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
-def _resume(path: Path, recipe: Recipe) -> dict[str, Any]:
+def _resume(path: Path, recipe: Recipe, began: str) -> dict[str, Any]:
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True)
-        same = saved["recipe"] == json.dumps(asdict(recipe))
+        same = saved["recipe"] == json.dumps(asdict(recipe)) and saved["began"] == began
     except Exception as error:  # a damaged pickle raises almost anything
         raise TrainError(f"{path} cannot be read: delete it to begin anew") from error
     if not same:
-        raise TrainError(f"{path} is of a run with another recipe: delete it to begin anew")
+        raise TrainError(f"{path} is of a run with another recipe or beginning: delete it to begin anew")
     return saved
 
 

@@ -33,7 +33,7 @@ from engine.recommend.features import Places, Shown, both_kinds
 TOGETHER = 16  # rows of one prompt that are learned from together
 ENCODER = ("ids", "gate.", "text.", "probe.")  # names of what makes the vectors, and judges them alone
 ENCODED = Recipe(steps=600, batch=256, accumulate=1, lr=1e-3, evaluate_every=50, patience=4)
-ALONE, SLOWLY = 0.4, 0.3  # share of the steps in which what lifts learns alone; rate of the vectors after it
+ALONE, SLOWLY = 0.4, 0.3  # share of the steps in which what lifts learns alone; what the rate is multiplied by after it
 Text = Literal["none", "vector", "prompt", "both"]
 Phases = Literal["one", "two", "over"]
 Probabilities = NDArray[np.float64]

@@ -27,11 +27,12 @@ from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, 
 from engine.optimise import Progress, Recipe, Trained, TrainError, drawn_for, optimise
 from engine.recommend import inside, memory
 from engine.recommend.clusters import Catalogue
-from engine.recommend.hierarchy import Softness, Table, log_p, losses, word_losses
+from engine.recommend.hierarchy import Softness, Table, log_p, losses, top, word_losses
 from engine.recommend.inside import Tuning
 from engine.recommend.ranking import ranks
 
 Places = NDArray[np.int64]
+Floats = NDArray[np.float64]
 ROWS = 32  # that are scored at once
 
 
@@ -101,6 +102,8 @@ def facts_of(lm: Backbone, method: ItemLM, items: Catalogue) -> dict[str, str]:
 
 def codes(lm: Backbone, method: ItemLM, shop: Shop, history: Places) -> list[int]:
     """The sequence of a history of item numbers, oldest first, of which the latest are read."""
+    if len(history) and not 0 <= history.min() <= history.max() < len(shop.items):
+        raise TrainError(f"a history holds item {history.max()}: the {len(shop.items)} items are numbered from 0")
     found = lm.tokens(method.told)
     for n in history[-method.longest :].tolist():
         found += [*(lm.tokens(f" {shop.texts[n]}") if method.titled else ()), ~n]
@@ -128,7 +131,7 @@ def table(state: State, items: Catalogue, *, sparse: bool = False) -> Table:
 @torch.no_grad()  # no inference mode: it would read the weights that are laid out for writing, not those that learned
 def scores(
     lm: Backbone, method: ItemLM, shop: Shop, state: State, histories: Sequence[Places], rows: int = ROWS
-) -> NDArray[np.float64]:
+) -> Floats:
     """log p of every item as the next one (U, N) after each history; of an empty one, as the first."""
     found = np.zeros((len(histories), len(shop.items)))
     sequences = [codes(lm, method, shop, history) for history in histories]
@@ -139,6 +142,15 @@ def scores(
         q = queries(lm, state, read)[1][torch.arange(len(some)), [len(sequences[n]) - 1 for n in some]]
         found[some] = log_p(q, table(state, shop.items)).double().cpu().numpy()
     return found
+
+
+def best(lm: Backbone, method: ItemLM, shop: Shop, state: State, history: Places, k: int) -> tuple[list[str], Floats]:
+    """The ids of the `k` likeliest next items that are not in the history, and their log p (k,); of a large catalogue
+    not all is read."""
+    with torch.no_grad():
+        q = queries(lm, state, _padded(lm, [codes(lm, method, shop, history)]))[1][0, -1]
+    numbers, said = top(q, table(state, shop.items), k, without=history.tolist())
+    return [shop.items.ids[n] for n in numbers.tolist()], said.double().cpu().numpy()
 
 
 def _padded(lm: Backbone, sequences: Sequence[Sequence[int]]) -> Tensor:

@@ -27,7 +27,7 @@ class Ranks:
 
     def ndcg(self, k: int) -> Floats:
         """1 / log2(1 + rank) within the first k, else 0 (U,): with one item to find, the ideal is 1."""
-        return self._mean(np.where(np.arange(1, k + 1) <= k, 1 / np.log2(np.arange(1, k + 1) + 1), 0), k)
+        return self._mean(1 / np.log2(np.arange(1, k + 1) + 1), k)
 
     def mrr(self) -> Floats:
         """1 / rank (U,)."""

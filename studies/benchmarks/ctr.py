@@ -103,9 +103,8 @@ def _floor(settings: Settings, name: str, seed: int) -> Callable[[], Done]:
             said = np.random.default_rng([seed, 9]).random(len(judged))
         elif name == "base rate":
             said = ctr_rows.base_rate(task.shown.at(task.teach), judged, False, seed)[0](judged)
-        else:  # a score is no probability: only its order counts
-            score = (task.floors or {})[name]
-            said = np.searchsorted(np.sort(score[task.teach]), score[task.test]) / len(task.teach)
+        else:
+            return _done(task, (task.floors or {})[name][task.test], {}, likely=False)
         return _done(task, said, {})
 
     return computed
@@ -158,21 +157,20 @@ def _backbone(model: str) -> Backbone:
 # ---- figures
 
 
-def _done(task: Task, said: Floats, figures: Row) -> Done:
+def _done(task: Task, said: Floats, figures: Row, *, likely: bool = True) -> Done:
+    """Of a score that is no probability only the order counts."""
     judged, truth = task.shown.at(task.test), task.truth[task.test]
-    likely = np.clip(said, 1e-6, 1 - 1e-6)
     share, half = ratio(*within_users(truth, said, judged.people))
-    error, curve = calibration(judged.labels, said)
     found: Row = {
         "n": len(judged),
         "people": len(np.unique(judged.people)),
         "auc": float(roc_auc_score(judged.labels, said)),
         "auc_half": auc_half(judged.labels, said, judged.people),
-        "logloss": float(log_loss(judged.labels, likely)),
-        "accuracy": float(((said > 0.5) == judged.labels).mean()),
-        "ece": error,
-        "calibration": curve,
     }
+    if likely:
+        error, curve = calibration(judged.labels, said)
+        found |= {"logloss": float(log_loss(judged.labels, np.clip(said, 1e-6, 1 - 1e-6)))}
+        found |= {"accuracy": float(((said > 0.5) == judged.labels).mean()), "ece": error, "calibration": curve}
     if task.other is not None:  # somebody is judged more than once
         found |= {"pair_accuracy": share, "pair_accuracy_half": half}
         both = half_over_both(truth, said, judged.people, judged.items, int(judged.people.max()) + 1)
@@ -193,13 +191,11 @@ def calibration(labels: Places, said: Floats) -> tuple[float, list[tuple[float, 
 
 def auc_half(labels: Places, said: Floats, people: Places) -> float:
     """Half of the 95 % interval of the AUC over people, whom a bootstrap draws whole."""
-    dice, rows = np.random.default_rng(0), {p: np.flatnonzero(people == p) for p in np.unique(people)}
-    names, found = list(rows), []
-    if len(names) == len(people):  # each row is somebody else's
-        rows = {n: np.array([n]) for n in range(len(people))}
-        names = list(rows)
+    dice, order = np.random.default_rng(0), np.argsort(people, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(people[order])) + 1)  # of each person
+    found = []
     for _ in range(RESAMPLES):
-        drawn = np.concatenate([rows[names[n]] for n in dice.integers(0, len(names), len(names))])
+        drawn = np.concatenate([rows[n] for n in dice.integers(0, len(rows), len(rows))])
         if len(np.unique(labels[drawn])) == 2:
             found.append(roc_auc_score(labels[drawn], said[drawn]))
     return float(Z * np.std(found)) if found else float("nan")

@@ -1,9 +1,9 @@
 """Rows of like prediction: Jester's jokes that nobody has rated, MovieLens by time, and the public sets of clicks.
 
-What a person did is counted from what they had done before (MovieLens), or from their ratings of jokes that teach, less
-those of the row's own part (Jester). There the person has no field of their own: who knows the person's mean over all
-that teaches, and their mean over the rest, knows how they rated this part, and learns nothing else. With the control,
-all that is of the person is somebody else's.
+On MovieLens all is counted from what was before that second, of whatever part: a row is told what a site would know by
+then. On Jester a person is the same in all rows, counted from what teaches: counted without the row's own part it would
+tell, beside the other rows, how that part was rated. How near a joke's text is to what they liked is foretold from the
+parts that the joke is not in. With the control, all that is of the person is somebody else's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from studies.benchmarks.scores import Floats
 
 Columns = dict[str, NDArray[Any]]
 LIKED = {"jester": 0.0, "movielens": 3.5}  # a rating above it is a like
-PARTS = 5  # of the jokes that are not judged: the first stops what learns, the others do not count themselves
+PARTS = 5  # of the jokes that are not judged: the first stops what learns, the others do not foretell themselves
 CLICKS = ("label", "click", "clk")
 WORDLESS = ("id", "Id", "")  # of a row, not of what was shown
 
@@ -79,17 +79,12 @@ def jokes(folder: Path, limit: int, seed: int) -> Task:
     part = np.full(rated.shape[1], PARTS)  # of a joke that is judged: one of its own
     part[old] = np.arange(len(old)) % PARTS
     circle = np.array([people[0] for people in strangers([np.array([n]) for n in range(len(rated))], seed)])
-    told: list[tuple[Places, Places]] = []  # who rated which joke, part by part
-    columns: list[tuple[Columns, Columns]] = []  # of these people, and of those who stand in for them
-    for n in range(PARTS + 1):
-        uncounted = (part == n) | (part == 0)  # what stops tells nothing
-        of = _of_people(replace(split, known=np.where(uncounted, np.nan, split.known)), uncounted)
-        person, joke = np.nonzero(~np.isnan(rated) & (part[None] == n))
-        told.append((person, joke))
-        columns.append((_at(of, person, joke), _at(of, circle[person], joke)))
-    person, joke = (np.concatenate(some) for some in zip(*told, strict=True))
+    person, joke = np.nonzero(~np.isnan(rated))
     teaches = np.asarray(~new[joke] & (part[joke] > 0))
-    both = {name: np.concatenate([some[who][name] for who in (0, 1) for some in columns]) for name in columns[0][0]}
+    of = _of_people(replace(split, known=np.where(part == 0, np.nan, split.known)))
+    of["nearness"] = nearness(split, part)
+    columns = [_at(of, who, joke) for who in (person, circle[person])]  # of these people, and of who stands in for them
+    both = {name: np.concatenate([some[name] for some in columns]) for name in of}
     both["topic"] = np.tile(_topics(split.vectors, old)[joke], 2)
     fields, ids = numbered(both, np.concatenate([teaches, np.zeros(len(joke), bool)]))
     truth = rated[person, joke]
@@ -112,19 +107,27 @@ def _at(columns: Columns, person: Places, joke: Places) -> Columns:
     return {name: of[person, joke] if of.ndim == 2 else of[person] for name, of in columns.items()}
 
 
-def _of_people(known: jester.Split, uncounted: NDArray[np.bool_]) -> Columns:
-    """What a person's known ratings say, of the person (U,), and of each joke by its text (U, J)."""
+def _of_people(known: jester.Split) -> Columns:
+    """What a person's ratings that teach say of the person (U,)."""
     count = (~np.isnan(known.known)).sum(1)
     return {
         "likes": ((known.known > LIKED["jester"]).sum(1) + 1) / (count + 2),
         "spread": np.nan_to_num(np.sqrt(np.nanmean((known.known - jester.user_mean(known)) ** 2, axis=1))),
-        "rated": count / (~uncounted).sum(),
-        "nearness": jester.own_texts(known) - jester.user_mean(known),
+        "rated": count.astype(float),
     }
 
 
+def nearness(split: jester.Split, part: Places) -> Floats:
+    """What the texts that a person rated foretell of each joke (U, J), from the parts that teach and it is not in."""
+    found = np.zeros(split.known.shape)
+    for n in np.unique(part):
+        known = replace(split, known=np.where((part == n) | (part == 0), np.nan, split.known))
+        found[:, part == n] = (jester.own_texts(known) - jester.user_mean(known))[:, part == n]
+    return found
+
+
 def _topics(vectors: Floats, old: Places) -> NDArray[Any]:
-    """Which of eight groups of texts a joke is in; the groups are of jokes that teach."""
+    """Which of eight groups of texts a joke is in; the groups are of jokes that are not judged."""
     from sklearn.cluster import KMeans
 
     groups = KMeans(8, n_init=4, random_state=0).fit(vectors[old])
@@ -148,10 +151,8 @@ def films(folder: Path, limit: int, seed: int) -> Task:
     columns: Columns = {"person": rated["user"].to_numpy(str), "film": rated["item"].to_numpy(str)}
     columns |= {name: about[name].reindex(rated["user"]).fillna("").to_numpy(str) for name in about.columns.astype(str)}
     for name, key in (("person", "user"), ("film", "item")):
-        group = liked.groupby(rated[key])
-        before = group.cumcount()
-        columns[f"{name}'s ratings"] = before.to_numpy(float)
-        columns[f"{name}'s likes"] = ((group.cumsum() - liked + 1) / (before + 2)).to_numpy(float)
+        there, likes = _before(rated, liked, key)
+        columns |= {f"{name}'s ratings": there, f"{name}'s likes": (likes + 1) / (there + 2)}
     days = (rated["time"] - rated.groupby("user")["time"].transform("min")) / 86_400
     columns |= {"days": days.to_numpy(float), "hour": moment.dt.hour.to_numpy().astype(str)}
     text = rated["item"].map(texts)
@@ -173,6 +174,14 @@ def films(folder: Path, limit: int, seed: int) -> Task:
         shown, rows[:first], rows[first:second], rows[second:], rated["rating"].to_numpy(float), (), other, floors,
         "this film",
     )  # fmt: skip
+
+
+def _before(rated: pd.DataFrame, liked: pd.Series, key: str) -> tuple[Floats, Floats]:
+    """How many ratings of the same person or film were before that second, and how many of them likes (R,)."""
+    by = [rated[key], rated["time"]]
+    of = liked.groupby(by).agg(["count", "sum"])  # by time within each
+    before = (of.groupby(level=0).cumsum() - of).loc[list(zip(*by, strict=True))]
+    return before["count"].to_numpy(float), before["sum"].to_numpy(float)
 
 
 def _by_others(shown: Shown, test: Places, own: Sequence[str], seed: int) -> Shown:

@@ -59,14 +59,21 @@ def rated(folder: Path) -> tuple[pd.DataFrame, dict[str, str]]:
 def people(folder: Path) -> pd.DataFrame:
     """What is told of each person, as words: age, gender, occupation; nothing where there is no such file."""
     told = ["age", "gender", "occupation"]
-    if (folder / "users.csv.gz").is_file():
-        found = pd.read_csv(folder / "users.csv.gz", dtype=str)
-    elif (folder / "users.dat").is_file():
-        names = ["user_id", "gender", "age", "occupation", "zip"]
-        found = pd.read_csv(folder / "users.dat", sep="::", engine="python", header=None, names=names, dtype=str)
-    else:
+    path = next((folder / name for name in ("users.csv.gz", "users.dat") if (folder / name).is_file()), None)
+    if path is None:
         return pd.DataFrame()
-    return pd.DataFrame(found.set_index("user_id")[told])
+    try:
+        if path.suffix == ".dat":
+            names = ["user_id", "gender", "age", "occupation", "zip"]
+            found = pd.read_csv(path, sep="::", engine="python", header=None, names=names, dtype=str)
+        else:
+            found = pd.read_csv(path, dtype=str)
+        found = pd.DataFrame(found.set_index("user_id")[told])
+    except (EOFError, KeyError, OSError, ValueError) as error:
+        raise CannotRun(f"{path} is not laid out as MovieLens is ({error}): fetch it again") from error
+    if not found.index.is_unique:
+        raise CannotRun(f"{path} tells of somebody twice: take each once")
+    return found
 
 
 def first(names: Iterable[str], limit: int) -> set[str]:

@@ -176,7 +176,10 @@ def _hidden(model: Any, seq: Tensor) -> tuple[Tensor, Tensor]:
 def _bce(model: Any, seq: Tensor, pos: Tensor, dice: np.random.Generator) -> Tensor:
     """One film drawn at random beside each that came next (section 3.5 of the paper)."""
     films, there = _films(model), pos != 0
+    own = torch.zeros(len(seq), len(films), dtype=torch.bool).scatter_(1, torch.cat([seq, pos], 1), value=True)
     neg = torch.from_numpy(dice.integers(1, len(films), pos.shape))
+    while bool((clash := own.gather(1, neg) & there).any()):  # none that the person had
+        neg = torch.where(clash, torch.from_numpy(dice.integers(1, len(films), pos.shape)), neg)
     hidden = _hidden(model, seq)[0]
     right, wrong = (hidden * films[pos]).sum(-1)[there], (hidden * films[neg]).sum(-1)[there]
     return functional.softplus(-right).mean() + functional.softplus(wrong).mean()

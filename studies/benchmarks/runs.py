@@ -37,6 +37,10 @@ SHARED = (
     "judge.py",
     "benchmarks/adapters.py",
     "benchmarks/jester.py",
+    "benchmarks/jester_intervals.py",
+    "benchmarks/movielens.py",
+    "benchmarks/movielens_files.py",
+    "benchmarks/rows.py",
     "benchmarks/scores.py",
     "benchmarks/tagging.py",
 )

@@ -283,7 +283,7 @@ def ctr(name: str = "ctr", folder: Path | None = None) -> str:
                 method,
                 _with_half(rows, "auc"),
                 _with_half(wrong, "auc"),
-                *(_mean(rows, key) for key in ("logloss", "ece", "accuracy")),
+                *(_mean(_having(rows, key), key) for key in ("logloss", "ece", "accuracy")),
                 _with_halves(_having(rows, "pair_accuracy")),
                 _mean(_having(wrong, "pair_accuracy"), "pair_accuracy"),
                 *((_with_half(_having(rows, "over_wrong"), "over_wrong"),) if paired else ()),

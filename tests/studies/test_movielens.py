@@ -257,7 +257,7 @@ def test_self_attention_finds_what_follows_what(name: str, circle: Path) -> None
     """torch-rechub's, which requirements-bench.txt adds."""
     pytest.importorskip("torch_rechub")
     right, wrong = (found(circle, name, wrong=wrong) for wrong in (False, True))
-    assert right["ndcg10"] > 0.6 > 2 * wrong["ndcg10"]
+    assert right["ndcg10"] > max(0.6, wrong["ndcg10"] + 0.2)
     assert min(right["train_seconds"], right["trained_parameters"], right["validation_ndcg10"]) > 0
     scored, _ = movielens._classic(movielens.Settings(circle), name, 0)
     histories = [np.array([3]), np.array([3, 4, 5]), np.arange(20), np.arange(150) % FILMS]
