@@ -223,6 +223,22 @@ def test_a_quantised_backbone_does_not_learn_whole(tiny: Backbone, shop: Shop, m
         with_backbone(tiny, replace(PLAIN, tuning="full"), {})
 
 
+def test_the_best_are_the_first_of_all(tiny: Backbone, shop: Shop) -> None:
+    state, history = moved(born(tiny, PLAIN, shop)), np.array([1, 2, 3])
+    [all_of_them] = scores(tiny, PLAIN, shop, state, [history])
+    all_of_them[history] = -np.inf
+    ids, said = item_lm.best(tiny, PLAIN, shop, state, history, 7)
+    order = np.argsort(-all_of_them, kind="stable")[:7]
+    assert ids == [shop.items.ids[n] for n in order]
+    assert said == pytest.approx(all_of_them[order], abs=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, ITEMS])
+def test_an_item_outside_the_table_is_named(tiny: Backbone, shop: Shop, wrong: int) -> None:
+    with pytest.raises(TrainError, match=f"the {ITEMS} items are numbered from 0"):
+        codes(tiny, PLAIN, shop, np.array([2, wrong]))
+
+
 def test_more_items_than_memory_holds_are_refused_beforehand(
     tiny: Backbone, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

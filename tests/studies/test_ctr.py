@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from engine.recommend.features import Shown
 from studies.benchmarks import ctr, ctr_data
 from studies.benchmarks.ctr_data import Task
+from studies.benchmarks.jester import Settings as JesterSettings
+from studies.benchmarks.jester import folds
 from studies.benchmarks.runs import CannotRun, run
 from studies.benchmarks.scores import WRONG
 
@@ -98,6 +101,24 @@ def test_no_row_is_told_of_its_own_rating_nor_of_what_stops_or_is_judged(jester:
         assert not np.array_equal(after.shown.labels, before.shown.labels)
 
 
+def test_no_row_is_foretold_from_its_own_rating(jester: Path) -> None:
+    """Other ratings of a part change what is foretold of the other parts, and nothing of its own."""
+    split = next(folds(JesterSettings(data=jester, limit=PEOPLE), 0))
+    part = np.arange(JOKES) % 5
+    before = ctr_data.nearness(split, part)
+    after = ctr_data.nearness(replace(split, known=np.where(part == 2, -split.known, split.known)), part)
+    assert np.array_equal(before[:, part == 2], after[:, part == 2])
+    assert not np.array_equal(before[:, part == 3], after[:, part == 3])
+
+
+def test_a_person_is_the_same_in_all_their_rows(jester: Path) -> None:
+    """Else their other rows would tell how they rated this one."""
+    task = ctr_data.jokes(jester, PEOPLE, 0)
+    for name in ("likes", "spread", "rated"):
+        for person in range(PEOPLE):
+            assert len(set(column(task.shown, name)[task.shown.people == person].tolist())) == 1
+
+
 def test_with_somebody_elses_past_a_row_has_their_fields_and_its_own_label(jester: Path) -> None:
     task = ctr_data.jokes(jester, PEOPLE, 0)
     other = task.other
@@ -153,6 +174,45 @@ def test_what_comes_later_changes_no_field_of_what_teaches(films: Path, tmp_path
     after = ctr_data.films(tmp_path, PEOPLE, 0)
     assert np.array_equal(after.shown.ids[before.teach], before.shown.ids[before.teach])
     assert after.shown.fields == before.shown.fields
+
+
+def test_ratings_of_the_same_second_are_not_before_each_other(films: Path, tmp_path: Path) -> None:
+    rated = pd.read_csv(films / "ratings.csv.gz").assign(timestamp=7)
+    rated.to_csv(tmp_path / "ratings.csv.gz", index=False)
+    (tmp_path / "items.csv.gz").write_bytes((films / "items.csv.gz").read_bytes())
+    task = ctr_data.films(tmp_path, PEOPLE, 0)
+    for name in ("person's likes", "person's ratings", "film's likes", "film's ratings"):
+        assert len(set(column(task.shown, name).tolist())) == 1
+
+
+def test_with_somebody_elses_past_all_of_the_person_changes_and_the_film_stays(films: Path) -> None:
+    task = ctr_data.films(films, PEOPLE, 0)
+    other = task.other
+    assert other is not None
+    test = task.test
+    assert (column(other, "person")[test] != column(task.shown, "person")[test]).all()
+    assert (column(other, "person's likes")[test] != column(task.shown, "person's likes")[test]).any()
+    for name in ("film", "film's likes", "genres", "year", "hour"):
+        assert np.array_equal(column(other, name), column(task.shown, name))
+    assert np.array_equal(other.ids[task.teach], task.shown.ids[task.teach])
+
+
+@pytest.mark.parametrize(
+    ("users", "told"),
+    [
+        ("user_id,age\n1,30\n", "is not laid out"),
+        ("user_id,age,gender,occupation\n1,3,F,o\n1,3,F,o\n", "somebody twice"),
+    ],
+)
+def test_people_who_are_not_told_as_movielens_does_are_named(
+    users: str, told: str, films: Path, tmp_path: Path
+) -> None:
+    for name in ("items.csv.gz", "ratings.csv.gz"):
+        (tmp_path / name).write_bytes((films / name).read_bytes())
+    with gzip.open(tmp_path / "users.csv.gz", "wt") as file:
+        file.write(users)
+    with pytest.raises(CannotRun, match=told):
+        ctr_data.films(tmp_path, PEOPLE, 0)
 
 
 def test_what_everybody_likes_is_found(films: Path) -> None:
