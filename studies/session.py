@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from collectors.detect import open_source
 from collectors.item import CollectError, ImportReport, Item, one_line
 from collectors.sample import Sample
@@ -21,9 +19,9 @@ from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.plan import Quantize
-from engine.profile import Profile, direction, remarked
+from engine.profile import Profile, remarked
 from engine.reasons import drafts
-from engine.recommend.taste import nearness, spread
+from engine.recommend.taste import cosine, spread
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
@@ -281,9 +279,8 @@ class Studio:
         if not known:
             return items[0] if items else None
         vectors = self.store.vectors([item.text for item in known])
-        cosines = nearness(profile, vectors) / max(float(np.linalg.norm(direction(profile))), 1e-9)
         before = self.store.vectors([text for text in lately if text not in unread])
-        return known[spread(cosines, vectors, 1, TASTE, before)[0]]
+        return known[spread(cosine(profile, vectors), vectors, 1, TASTE, before)[0]]
 
     def react(self, session: str, card: str, choice: str) -> Reacted:
         """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""

@@ -78,8 +78,7 @@ def encoder_born(method: LLMCTR, shown: Shown) -> State:
 
 def features(method: LLMCTR, state: State, shown: Shown) -> Tensor:
     """The gated vectors of each row (B, F, W): the fields, then the text's."""
-    starts = np.concatenate([[0], np.cumsum(shown.fields.sizes)[:-1]])
-    places = torch.from_numpy(shown.ids + starts).to(state["ids"].device)
+    places = torch.from_numpy(shown.ids + shown.fields.starts).to(state["ids"].device)
     raw = functional.embedding(places, state["ids"], sparse=True)  # (B, F, W)
     if method.embedded:
         vectors = torch.from_numpy(shown.vectors[shown.items]).to(raw)

@@ -26,6 +26,11 @@ class Fields:
     names: tuple[str, ...]
     sizes: tuple[int, ...]
 
+    @property
+    def starts(self) -> Places:
+        """Where the values of each field begin, when those of all stand one after the other (F,)."""
+        return np.cumsum((0, *self.sizes[:-1]))
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:

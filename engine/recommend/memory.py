@@ -10,6 +10,8 @@ import psutil
 import torch
 
 from engine.backbone import BackboneError
+from engine.catalog import INT8, NF4
+from engine.methods.lora import LoRA
 from engine.plan import Plan, Quantize, plan
 from engine.recommend.inside import Tuning
 from engine.weights import find
@@ -19,7 +21,6 @@ PACKED = 2  # copies of the weights on a CPU: one is laid out anew for writing (
 # of what learns, in float32: as it was given, as it is, the best so far and the one that takes its place, gradient, two
 # moments; of items, whose gradients are sparse, there are none, but their vectors beside, and what made their clusters
 COPIES, ITEM_COPIES = 7, 9
-ADAPTER_RANK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ def needs(config: Any, how: Plan, tuning: Tuning, task: Task) -> Needs:
     q, kv = heads * size, text.num_key_value_heads * size
     decoder = layers * (wide * (2 * q + 2 * kv) + 3 * wide * inner)
     words = text.vocab_size * wide * (1 if text.tie_word_embeddings else 2)
-    each = {"none": float(how.dtype.itemsize), "int8": 1.0, "nf4": 0.5 + 4 / 64}[how.quantization]
+    each = {"none": float(how.dtype.itemsize), "int8": INT8, "nf4": NF4}[how.quantization]
     copies = PACKED if how.device == "cpu" and how.quantization == "none" else 1
-    inside = {"frozen": 0, "lora": layers * ADAPTER_RANK * (2 * wide + q + kv), "full": decoder}[tuning]
+    inside = {"frozen": 0, "lora": layers * LoRA().rank * (2 * wide + q + kv), "full": decoder}[tuning]
     around = 2 * (width * hidden + hidden * wide) + task.clusters * (width + 1)
     learned = 4 * (COPIES * (inside + around) + ITEM_COPIES * task.items * (width + 1))
     precise = 4 if tuning == "full" else how.dtype.itemsize

@@ -24,6 +24,14 @@ def nearness(profile: Profile, vectors: Floats) -> Floats:
     return vectors @ direction(profile) if profile.liked else np.zeros(len(vectors), np.float32)
 
 
+def cosine(profile: Profile, vectors: Floats) -> Floats:
+    """The same as a cosine (N,), which may stand beside those of texts with each other (`spread`)."""
+    if not profile.liked:
+        return np.zeros(len(vectors), np.float32)
+    towards = direction(profile)
+    return vectors @ towards / max(float(np.linalg.norm(towards)), 1e-9)
+
+
 def by_topic(profile: Profile, vectors: Floats) -> Floats:
     """The cosine to the nearest topic of what the person likes, less that to the nearest of what they dislike (N,).
 

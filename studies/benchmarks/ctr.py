@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
-from engine.backbone import Backbone
 from engine.optimise import Recipe
 from engine.recommend.ctr import LLMCTR, Text, predicted, teach
 from engine.recommend.features import FeatureError, Places, Shown
@@ -25,7 +24,7 @@ from studies.benchmarks import ctr_data, ctr_rows
 from studies.benchmarks.ctr_data import Task
 from studies.benchmarks.ctr_rows import Made
 from studies.benchmarks.jester_intervals import half_over_both
-from studies.benchmarks.rows import ALL, of_methods
+from studies.benchmarks.rows import ALL, at_least_one, model, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG, Floats, Z, ratio, within_users
 
@@ -63,9 +62,7 @@ def files(settings: Settings) -> list[Path]:
 
 
 def cells(settings: Settings) -> Iterator[Cell]:
-    for name in ("limit", "steps", "batch"):
-        if getattr(settings, name) < 1:
-            raise CannotRun(f"{name} is {getattr(settings, name)}: take 1 at least")
+    at_least_one(settings, "limit", "steps", "batch")
     yield from of_methods(_all_cells(settings), settings.methods)
 
 
@@ -102,7 +99,7 @@ def _floor(settings: Settings, name: str, seed: int) -> Callable[[], Done]:
         if name == "random":
             said = np.random.default_rng([seed, 9]).random(len(judged))
         elif name == "base rate":
-            said = ctr_rows.base_rate(task.shown.at(task.teach), judged, False, seed)[0](judged)
+            said = np.full(len(judged), task.shown.labels[task.teach].mean())
         else:
             return _done(task, (task.floors or {})[name][task.test], {}, likely=False)
         return _done(task, said, {})
@@ -134,7 +131,7 @@ def _fitted(settings: Settings, name: str, seed: int) -> tuple[Made, Row]:
     plain = name.removesuffix(TEXT).removesuffix(READ)
     if plain in ctr_rows.ROWS:
         return ctr_rows.ROWS[plain](taught, stop, name.endswith(TEXT), seed)
-    lm = _backbone(settings.model)
+    lm = model(settings.model)
     method = LEARNED[plain]
     question = (READING if name.endswith(READ) else QUESTION).replace("{what}", task.what)
     method = replace(method, question=question, text=GIVEN[name[len(plain) :]])
@@ -147,11 +144,6 @@ def _fitted(settings: Settings, name: str, seed: int) -> tuple[Made, Row]:
     figures: Row = {"train_seconds": found.seconds, "trained_parameters": parameters(found.state)}
     figures |= {"validation_auc": -found.after, "ended": found.ended, "looks": looks}
     return lambda rows: predicted(lm, method, found.state, rows), figures
-
-
-@cache
-def _backbone(model: str) -> Backbone:
-    return Backbone.load(model or None)
 
 
 # ---- figures

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.encoder import encode
 from engine.recommend.features import Places, Shown, numbered
 from studies.benchmarks import jester, movielens_files
-from studies.benchmarks.movielens import strangers
+from studies.benchmarks.rows import circle
 from studies.benchmarks.runs import CannotRun
 from studies.benchmarks.scores import Floats
 
@@ -78,12 +78,12 @@ def jokes(folder: Path, limit: int, seed: int) -> Task:
     old = np.random.default_rng([seed, 6]).permutation(np.flatnonzero(~new))
     part = np.full(rated.shape[1], PARTS)  # of a joke that is judged: one of its own
     part[old] = np.arange(len(old)) % PARTS
-    circle = np.array([people[0] for people in strangers([np.array([n]) for n in range(len(rated))], seed)])
+    others = np.array(circle(len(rated), [seed, 3]))
     person, joke = np.nonzero(~np.isnan(rated))
     teaches = np.asarray(~new[joke] & (part[joke] > 0))
     of = _of_people(replace(split, known=np.where(part == 0, np.nan, split.known)))
     of["nearness"] = nearness(split, part)
-    columns = [_at(of, who, joke) for who in (person, circle[person])]  # of these people, and of who stands in for them
+    columns = [_at(of, who, joke) for who in (person, others[person])]  # of these people, and of who stands in for them
     both = {name: np.concatenate([some[name] for some in columns]) for name in of}
     both["topic"] = np.tile(_topics(split.vectors, old)[joke], 2)
     fields, ids = numbered(both, np.concatenate([teaches, np.zeros(len(joke), bool)]))
@@ -187,8 +187,8 @@ def _before(rated: pd.DataFrame, liked: pd.Series, key: str) -> tuple[Floats, Fl
 def _by_others(shown: Shown, test: Places, own: Sequence[str], seed: int) -> Shown:
     """The same where all that is of a person who is judged is what somebody else of them was last."""
     people = np.unique(shown.people[test])
-    last = [np.array([test[shown.people[test] == person][-1]]) for person in people]
-    other = dict(zip(people.tolist(), (int(rows[0]) for rows in strangers(last, seed)), strict=True))
+    last = [int(test[shown.people[test] == person][-1]) for person in people]
+    other = {person: last[n] for person, n in zip(people.tolist(), circle(len(people), [seed, 3]), strict=True)}
     ids = shown.ids.copy()
     given = np.array([other[person] for person in shown.people[test].tolist()])
     for place in (n for n, name in enumerate(shown.fields.names) if name in own):
@@ -202,10 +202,8 @@ def _by_others(shown: Shown, test: Places, own: Sequence[str], seed: int) -> Sho
 def _clicks(folder: Path) -> list[Path]:
     """train, valid and test of a public set, or the one file there."""
     for ending in (".csv", ".csv.gz"):
-        if all(
-            (parts := [folder / f"{part}{ending}" for part in ("train", "valid", "test")])[n].is_file()
-            for n in range(3)
-        ):
+        parts = [folder / f"{part}{ending}" for part in ("train", "valid", "test")]
+        if all(path.is_file() for path in parts):
             return parts
     found = (
         [folder] if folder.is_file() else sorted(p for e in ("csv", "csv.gz", "txt.gz") for p in folder.glob(f"*.{e}"))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from engine.recommend.ctr import LLMCTR, encoded
 from engine.recommend.features import Shown
 from engine.state import parameters
+from studies.benchmarks.rows import kept_best
 from studies.benchmarks.runs import Row
 from studies.benchmarks.scores import Floats
 
@@ -27,33 +28,24 @@ INVERSE_RIDGES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)  # of equal ones the first
 TREES = 300
 
 
-def base_rate(taught: Shown, stop: Shown, text: bool, seed: int) -> tuple[Made, Row]:
-    share = float(taught.labels.mean())
-    return lambda shown: np.full(len(shown), share), {}
-
-
 def regression(taught: Shown, stop: Shown, text: bool, seed: int) -> tuple[Made, Row]:
     from sklearn.linear_model import LogisticRegression
 
-    def fitted(c: float) -> Any:
-        return LogisticRegression(C=c, max_iter=300).fit(_one_hot(taught, text), taught.labels)
-
-    def said(model: Any, shown: Shown) -> Floats:
-        return np.asarray(model.predict_proba(_one_hot(shown, text))[:, 1])
-
     before = time.monotonic()
-    best = max((fitted(c) for c in INVERSE_RIDGES), key=lambda model: _auc(stop, said(model, stop)))
+    rows, looked_at = _one_hot(taught, text), _one_hot(stop, text)
+    models = [LogisticRegression(C=c, max_iter=300).fit(rows, taught.labels) for c in INVERSE_RIDGES]
+    best = max(models, key=lambda model: _auc(stop, model.predict_proba(looked_at)[:, 1]))
     figures = {"train_seconds": time.monotonic() - before, "trained_parameters": int(best.coef_.size) + 1}
-    return lambda shown: said(best, shown), figures
+    return lambda shown: np.asarray(best.predict_proba(_one_hot(shown, text))[:, 1]), figures
 
 
 def _one_hot(shown: Shown, text: bool) -> Any:
     from scipy import sparse
 
-    starts = np.concatenate([[0], np.cumsum(shown.fields.sizes)])
     rows = np.repeat(np.arange(len(shown)), len(shown.fields.sizes))
-    places = (shown.ids + starts[:-1]).ravel()
-    found = sparse.csr_matrix((np.ones(len(places), np.float32), (rows, places)), (len(shown), starts[-1]))
+    places = (shown.ids + shown.fields.starts).ravel()
+    wide = sum(shown.fields.sizes)
+    found = sparse.csr_matrix((np.ones(len(places), np.float32), (rows, places)), (len(shown), wide))
     return sparse.hstack([found, sparse.csr_matrix(shown.vectors[shown.items])]).tocsr() if text else found
 
 
@@ -111,7 +103,6 @@ class _Machine(nn.Module):
 
         super().__init__()
         fields, wide = len(shown.fields.sizes) + text, shown.vectors.shape[1] * text
-        self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(shown.fields.sizes)[:-1]]))
         self.vectors = nn.Embedding(sum(shown.fields.sizes), MACHINE.width)
         nn.init.normal_(self.vectors.weight, std=0.01)
         self.text = nn.Linear(wide, MACHINE.width) if text else None
@@ -121,14 +112,14 @@ class _Machine(nn.Module):
 
     def forward(self, shown: Shown) -> Tensor:
         """Log-odds (B,)."""
-        found = self.vectors(torch.from_numpy(shown.ids) + self.starts)  # (B, F, W)
+        found = self.vectors(torch.from_numpy(shown.ids + shown.fields.starts))  # (B, F, W)
         more = torch.from_numpy(shown.vectors[shown.items]) if self.text else None
         if self.text is not None:
             found = torch.cat([found, self.text(more)[:, None]], 1)
-        said = self.linear(found.flatten(1)) + self.products(found)
+        said: Tensor = self.linear(found.flatten(1)) + self.products(found)
         if self.deep is not None:
             said = said + self.deep(found.flatten(1) if more is None else torch.cat([found.flatten(1), more], 1))
-        return said[:, 0]  # type: ignore[no-any-return]
+        return said[:, 0]
 
 
 def fm(taught: Shown, stop: Shown, text: bool, seed: int) -> tuple[Made, Row]:
@@ -151,9 +142,7 @@ def _machine(taught: Shown, stop: Shown, text: bool, seed: int, *, deep: bool) -
             parts = [model(shown.at(np.arange(n, min(n + 4096, len(shown))))) for n in range(0, len(shown), 4096)]
         return np.asarray(torch.sigmoid(torch.cat(parts)).double().numpy())
 
-    best, state, stale = -1.0, {}, 0
-    for _ in range(MACHINE.looks):
-        model.train()
+    def learn() -> None:
         for _ in range(50):
             some = taught.at(dice.integers(0, len(taught), MACHINE.batch))
             labels = torch.from_numpy(some.labels).float()
@@ -161,12 +150,8 @@ def _machine(taught: Shown, stop: Shown, text: bool, seed: int, *, deep: bool) -
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        found, stale = _auc(stop, scored(stop)), stale + 1
-        if found > best:
-            best, state, stale = found, {k: v.clone() for k, v in model.state_dict().items()}, 0
-        if stale >= MACHINE.patience:
-            break
-    model.load_state_dict(state)
+
+    best = kept_best(model, learn, lambda: _auc(stop, scored(stop)), MACHINE.looks, MACHINE.patience)
     size = sum(parameter.numel() for parameter in model.parameters())
     return scored, {"train_seconds": time.monotonic() - before, "trained_parameters": size, "validation_auc": best}
 

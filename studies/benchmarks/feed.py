@@ -14,16 +14,12 @@ the other half judges: how near the texts are to what this person likes, and to 
 import argparse
 import csv
 import gzip
-import json
-import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +35,11 @@ from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods.base import Ask
 from engine.methods.reranked import Reranked
-from engine.profile import Profile, build, direction
+from engine.profile import Profile, build
 from engine.recommend.index import EXACT, Index, index, load, looking_at
-from engine.recommend.taste import Scorer, by_topic, nearness, spread
+from engine.recommend.taste import Scorer, by_topic, cosine, nearness, spread
 from studies.benchmarks.generation_texts import self_bleu
-from studies.benchmarks.runs import CannotRun
+from studies.benchmarks.runs import CannotRun, alone, peak_mb, tell
 from studies.benchmarks.scores import ratio
 from studies.session import TASTE
 
@@ -72,9 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         for row in _whole(options.data, options.work, options.vectors, options.model):
-            told = json.dumps(row) if options.json else ", ".join(f"{name} {value}" for name, value in row.items())
-            sys.stdout.write(f"{told}\n")
-            sys.stdout.flush()
+            tell(row, options.json)
     except CannotRun as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -92,8 +86,7 @@ def run(data: Path, work: Path, size: int = SIZE, each: int = EACH) -> Iterator[
     texts, file = encoded(data, work, each), work / "feed.index"
     yield {"part": "ranking", **ranking(texts)}
     for name, part in (("lists and a graph", _compared), ("index", _built), ("from its file", _opened)):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
-            yield {"part": name, **one.submit(part, texts, size, file).result()}
+        yield {"part": name, **alone(part, texts, size, file)}
     file.unlink()
 
 
@@ -118,17 +111,17 @@ def ranking(texts: Floats) -> Figures:
     """Milliseconds for CARDS of CANDIDATES by each scorer, and how alike the cards are, spread and plainly the best."""
     candidates, person = texts[np.random.default_rng(0).permutation(len(texts))[:CANDIDATES]], somebody(texts)
     found: Figures = {"candidates": len(candidates), "cards": CARDS, "likes": len(person.liked)}
-    length = {nearness: float(np.linalg.norm(direction(person))), by_topic: 1.0}  # so that both are cosines
-    for scorer, scale in length.items():
+    scorers: dict[str, Scorer] = {"nearness": cosine, "by_topic": by_topic}
+    for name, scorer in scorers.items():
 
-        def cards(_: int, scorer: Scorer = scorer, scale: float = scale) -> list[int]:
-            return spread(scorer(person, candidates) / scale, candidates, CARDS, TASTE)
+        def cards(_: int, scorer: Scorer = scorer) -> list[int]:
+            return spread(scorer(person, candidates), candidates, CARDS, TASTE)
 
         best = np.argsort(-scorer(person, candidates), kind="stable")[:CARDS]
         for how, rows in (("spread", cards(0)), ("best", best)):
             alike = candidates[rows] @ candidates[rows].T
-            found[f"{scorer.__name__}_{how}_alike"] = round(float(alike[np.triu_indices(len(alike), 1)].mean()), 3)
-        found |= _took(scorer.__name__, cards, range(TIMES))
+            found[f"{name}_{how}_alike"] = round(float(alike[np.triu_indices(len(alike), 1)].mean()), 3)
+        found |= _took(name, cards, range(TIMES))
     return found
 
 
@@ -195,7 +188,7 @@ def _built(texts: Floats, size: int, file: Path) -> Figures:
     found |= _searched("index", lambda query: made.search(query, K)[0], asked, truth)
     found |= _in_lists(made, asked, truth)
     made.save(file)
-    return found | {"file_mb": file.stat().st_size // 2**20, "peak_mb": _peak()}
+    return found | {"file_mb": file.stat().st_size // 2**20, "peak_mb": peak_mb()}
 
 
 def _opened(texts: Floats, size: int, file: Path) -> Figures:
@@ -255,11 +248,6 @@ def _took(name: str, work: Callable[[Any], object], over: Iterable[Any]) -> Figu
         work(each)
         took.append(1e3 * (time.perf_counter() - before))
     return {f"{name}_ms": round(float(np.median(took)), 2), f"{name}_p95_ms": round(float(np.quantile(took, 0.95)), 2)}
-
-
-def _peak() -> int:
-    """MB at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 # ---- the best of several tries

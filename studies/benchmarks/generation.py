@@ -40,7 +40,7 @@ from studies.benchmarks.generation_rows import (
 )
 from studies.benchmarks.generation_texts import closeness, varied, written_figures
 from studies.benchmarks.jester_intervals import half_over_both
-from studies.benchmarks.rows import ALL, of_methods
+from studies.benchmarks.rows import ALL, circle, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG, ratio, within_users
 
@@ -147,9 +147,7 @@ def crowd(data: Path, populations: tuple[str, ...], limit: int) -> Crowd:
 
 def strangers(people: Sequence[Rater], seed: int) -> tuple[Rater, ...]:
     """Somebody else for each: everyone stands in once, for the next of a circle drawn by the seed."""
-    circle = np.random.default_rng([seed, 1]).permutation(len(people))
-    other = dict(zip(circle.tolist(), np.roll(circle, 1).tolist(), strict=True))
-    return tuple(people[other[n]] for n in range(len(people)))
+    return tuple(people[n] for n in circle(len(people), [seed, 1]))
 
 
 @cache

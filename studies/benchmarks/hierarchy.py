@@ -6,14 +6,9 @@ can hold one of the ten). Each figure is the median of several in one process of
 """
 
 import argparse
-import json
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -22,6 +17,7 @@ import torch
 from engine.optimise import Recipe, adam
 from engine.recommend.clusters import Catalogue, catalogue, standard
 from engine.recommend.hierarchy import Table, flat_losses, log_p, losses, top
+from studies.benchmarks.runs import alone, peak_mb, tell
 
 SIZES = (10_000, 100_000, 1_000_000)
 WIDTH, ROWS, K = 384, 64, 10  # of a vector; targets of a step; items that are wanted
@@ -37,9 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="each row as one JSON line")
     options = parser.parse_args(arguments)
     for row in run(options.items):
-        told = json.dumps(row) if options.json else ", ".join(f"{name} {value}" for name, value in row.items())
-        sys.stdout.write(f"{told}\n")
-        sys.stdout.flush()
+        tell(row, options.json)
     return 0
 
 
@@ -48,25 +42,24 @@ def run(sizes: Sequence[int] = SIZES) -> Iterator[Figures]:
     for size in sizes:
         row: Figures = {"items": size, "clusters": standard(size)}
         for part in (_learn_in_two, _learn_in_one, _rank):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
-                row |= one.submit(part, size).result()
+            row |= alone(part, size)
         row["step_times_cheaper"] = round(row["flat_step"] / row["step"], 1)
         row |= {f"top_times_cheaper_{k}": round(row["flat_top"] / row[f"top_{k}"], 1) for k in KNOWN}
         yield row
 
 
 def _learn_in_two(size: int) -> Figures:
-    items, before = _items(size), _peak()
+    items, before = _items(size), peak_mb()
     table = _table(items, sparse=True)
     seconds = _steps(table, lambda q, targets: losses(q, targets, table), sparse={"items"})
-    return {"step": seconds, "step_mb": _peak() - before}
+    return {"step": seconds, "step_mb": peak_mb() - before}
 
 
 def _learn_in_one(size: int) -> Figures:
-    items, before = Catalogue(("",) * size, _vectors(size), np.array([0, size])), _peak()
+    items, before = Catalogue(("",) * size, _vectors(size), np.array([0, size])), peak_mb()
     table = _table(items, sparse=False)
     seconds = _steps(table, lambda q, targets: flat_losses(q, targets, table), sparse=set())
-    return {"flat_step": seconds, "flat_step_mb": _peak() - before}
+    return {"flat_step": seconds, "flat_step_mb": peak_mb() - before}
 
 
 def _steps(table: Table, lost: Callable[..., torch.Tensor], sparse: set[str]) -> float:
@@ -141,8 +134,3 @@ def _table(items: Catalogue, *, sparse: bool) -> Table:
     rows = torch.nn.functional.pad(torch.from_numpy(items.vectors), (0, 1))
     sizes = torch.log(torch.from_numpy(items.sizes).float())[:, None]
     return Table(rows, torch.cat([torch.from_numpy(items.middles), sizes], 1), tuple(items.starts.tolist()), sparse)
-
-
-def _peak() -> int:
-    """MB at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -22,8 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from engine import encoder
-from engine.backbone import Backbone
-from studies.benchmarks.rows import ALL, of_methods
+from studies.benchmarks.rows import ALL, model, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done
 from studies.benchmarks.scores import Floats, ratio
 from studies.detect import traces
@@ -244,7 +243,7 @@ def by_vectors(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
 
 def likelier(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
     """The text that the language model finds likelier, or less likely, whichever won more often where it was taught."""
-    lm = _model(settings.model)
+    lm = model(settings.model)
     some = min(len(taught.first), SCALED)
     learned = traces(lm, taught.first[:some]).likelihood - traces(lm, taught.second[:some]).likelihood
     way = np.sign(np.mean(np.sign(learned) * (2 * taught.right[:some] - 1))) or 1.0
@@ -253,7 +252,7 @@ def likelier(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
 
 def asked(settings: Settings, taught: Pairs, judged: Pairs) -> Floats:
     """The language model is asked in both orders, its lean to a place taken off."""
-    judge = LocalJudge(_model(settings.model))
+    judge = LocalJudge(model(settings.model))
     forward = judge.prefers(list(zip(judged.first, judged.second, strict=True)))
     backward = judge.prefers(list(zip(judged.second, judged.first, strict=True)))
     off = lean(forward, backward)
@@ -275,7 +274,7 @@ def graded_by_vectors(settings: Settings, taught: Texts, judged: Texts) -> Float
 
 def graded_when_asked(settings: Settings, taught: Texts, judged: Texts) -> Floats:
     """The language model is asked whether the text is funny; some that teach bring its log-odds to the scale."""
-    judge = LocalJudge(_model(settings.model))
+    judge = LocalJudge(model(settings.model))
     order = np.random.default_rng(0).permutation(len(taught.texts))[:SCALED]
     odds = np.array(judge.funny([taught.texts[n] for n in order]))
     slope, start = np.polyfit(odds, taught.said[order], 1)
@@ -285,11 +284,6 @@ def graded_when_asked(settings: Settings, taught: Texts, judged: Texts) -> Float
 @cache
 def _encoded(some: tuple[str, ...]) -> Floats:
     return np.asarray(encoder.encode(some), float)
-
-
-@cache
-def _model(name: str) -> Backbone:
-    return Backbone.load(name or None)
 
 
 PAIR_JUDGES: dict[str, PairJudge] = {

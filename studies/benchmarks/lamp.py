@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from studies.benchmarks import lamp_classic, lamp_prompts, lamp_texts, lamp_trained, scores
-from studies.benchmarks.lamp_answers import LEARNED, WAYS, Answer, Asked, answers, model
+from studies.benchmarks.lamp_answers import LEARNED, WAYS, Answer, Asked, answers
 from studies.benchmarks.lamp_classic import Teachers, taught_by
 from studies.benchmarks.lamp_files import Past, Question, Task, found, read
-from studies.benchmarks.rows import ALL, of_methods
+from studies.benchmarks.rows import ALL, circle, model, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG
 
@@ -159,10 +159,7 @@ def somebody_else(questions: Sequence[Question], seed: int) -> list[Question]:
     """The same questions, each with the past of somebody else, drawn by the seed; of one person the same."""
     past = {question.person: question.profile for question in questions}
     people = sorted(past)
-    if len(people) < 2:
-        raise CannotRun("the wrong-person control needs at least two people: judge more of them")
-    order = np.random.default_rng([seed, 1]).permutation(len(people))
-    other = {people[a]: people[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
+    other = {person: people[n] for person, n in zip(people, circle(len(people), [seed, 1]), strict=True)}
     return [replace(question, profile=past[other[question.person]]) for question in questions]
 
 

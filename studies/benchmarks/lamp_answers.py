@@ -54,11 +54,6 @@ class Answer:
     seconds: float  # its share of its batch's
 
 
-@cache
-def model(name: str) -> Backbone:
-    return Backbone.load(name or None)
-
-
 _known: dict[tuple[str, Asked, str], Answer] = {}  # what a seed does not change is asked once
 
 

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 
-from engine.backbone import Backbone
 from engine.encoder import encode
 from engine.optimise import Recipe, Trained
 from engine.recommend import item_lm
@@ -30,7 +29,7 @@ from engine.state import parameters
 from studies.benchmarks import movielens_files, movielens_rows
 from studies.benchmarks.movielens_files import Films
 from studies.benchmarks.movielens_rows import Known, Made, Parts
-from studies.benchmarks.rows import ALL, of_methods
+from studies.benchmarks.rows import ALL, at_least_one, circle, model, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG
 
@@ -63,9 +62,7 @@ def files(settings: Settings) -> list[Path]:
 
 
 def cells(settings: Settings) -> Iterator[Cell]:
-    for name in ("limit", "steps", "batch"):
-        if getattr(settings, name) < 1:
-            raise CannotRun(f"{name} is {getattr(settings, name)}: take 1 at least")
+    at_least_one(settings, "limit", "steps", "batch")
     parted(settings)
     yield from of_methods(_all_cells(settings), settings.methods)
 
@@ -159,11 +156,7 @@ def _by_time(films: Films, times: dict[str, Places]) -> Split:
 
 def strangers(known: Known, seed: int) -> list[Places]:
     """Somebody else's past for each: everybody's stands in once, for the next of a circle drawn by the seed."""
-    if len(known) < 2:
-        raise CannotRun("the wrong-person control needs at least two people: judge more of them")
-    circle = np.random.default_rng([seed, 3]).permutation(len(known))
-    other = dict(zip(circle.tolist(), np.roll(circle, 1).tolist(), strict=True))
-    return [known[other[n]] for n in range(len(known))]
+    return [known[n] for n in circle(len(known), [seed, 3])]
 
 
 # ---- rows
@@ -172,11 +165,6 @@ def strangers(known: Known, seed: int) -> list[Places]:
 @cache
 def _classic(settings: Settings, name: str, seed: int) -> tuple[Made, Row]:
     return movielens_rows.ROWS[name][0](parted(settings)[1], seed)
-
-
-@cache
-def _backbone(model: str) -> Backbone:
-    return Backbone.load(model or None)
 
 
 @cache
@@ -193,7 +181,7 @@ def shop(settings: Settings) -> tuple[Shop, Places]:
 def _taught(settings: Settings, name: str, seed: int) -> Trained:
     """What a row has learned; a LoRA goes on from the adapters, and their seconds are its own as well."""
     (films, numbers), parts, method = shop(settings), parted(settings)[1], LEARNED[name]
-    lm = _backbone(settings.model)
+    lm = model(settings.model)
     state, before = item_lm.born(lm, method, films), 0.0
     if method.tuning != "frozen":
         first = _taught(settings, "item_lm", seed)
@@ -208,7 +196,7 @@ def _taught(settings: Settings, name: str, seed: int) -> Trained:
 
 
 def _learned(settings: Settings, name: str, seed: int) -> tuple[Made, Row]:
-    (films, numbers), lm, method = shop(settings), _backbone(settings.model), LEARNED[name]
+    (films, numbers), lm, method = shop(settings), model(settings.model), LEARNED[name]
     trained = _taught(settings, name, seed)
 
     def scored(known: Known) -> Floats:

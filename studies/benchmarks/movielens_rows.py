@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.recommend.ranking import Floats, Places, ranks
+from studies.benchmarks.rows import kept_best
 from studies.benchmarks.runs import Row
 
 Asked = Sequence[tuple[Places, int]]  # what somebody had, oldest first, and what came next
@@ -88,8 +89,9 @@ class SASRec:
     dropout: float = 0.2
     lr: float = 1e-3
     batch: int = 128
-    epochs: int = 300
-    patience: int = 5  # looks, one in ten epochs
+    epochs: int = 10  # between two looks
+    looks: int = 30
+    patience: int = 5
 
 
 SASREC = SASRec()
@@ -128,23 +130,18 @@ def _sasrec(parts: Parts, seed: int, loss: Callable[..., Tensor]) -> tuple[Made,
         return float(ranks(scored(known), targets, known).ndcg(10).mean())
 
     taught = [history[-SASREC.length - 1 :] for history in parts.taught if len(history) > 1]
-    best, state, stale = -1.0, {}, 0
-    for epoch in range(SASREC.epochs):
-        model.train()
-        order = dice.permutation(len(taught))
-        for start in range(0, len(order), SASREC.batch):
-            some = [taught[n] for n in order[start : start + SASREC.batch]]
-            lost = loss(model, _padded([h[:-1] for h in some]), _padded([h[1:] for h in some]), dice)
-            optimizer.zero_grad()
-            lost.backward()
-            optimizer.step()
-        if epoch % 10 == 9:
-            found, stale = judged(), stale + 1
-            if found > best:
-                best, state, stale = found, {k: v.clone() for k, v in model.state_dict().items()}, 0
-            if stale >= SASREC.patience:
-                break
-    model.load_state_dict(state)
+
+    def learn() -> None:
+        for _ in range(SASREC.epochs):
+            order = dice.permutation(len(taught))
+            for start in range(0, len(order), SASREC.batch):
+                some = [taught[n] for n in order[start : start + SASREC.batch]]
+                lost = loss(model, _padded([h[:-1] for h in some]), _padded([h[1:] for h in some]), dice)
+                optimizer.zero_grad()
+                lost.backward()
+                optimizer.step()
+
+    best = kept_best(model, learn, judged, SASREC.looks, SASREC.patience)
     size = sum(parameter.numel() for parameter in model.parameters())
     return scored, {"train_seconds": time.monotonic() - before, "trained_parameters": size, "validation_ndcg10": best}
 

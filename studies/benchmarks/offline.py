@@ -30,14 +30,13 @@ def main(name: str, arguments: Sequence[str]) -> int:
             for said in lamp_files.fetch(task, split, options.data):
                 sys.stderr.write(f"{said}\n")
             return 0
-        if "estimate_memory" in options and options.estimate_memory:
-            asked = {key: value for key, value in vars(options).items() if value is not None}
-            settings = settings_of(benchmark, {key: asked[key] for key in asked.keys() & _fields(benchmark)})
-            sys.stdout.writelines(f"{line}\n" for line in movielens.memory(settings))
-            return 0
         told = _experiment(options.experiment, name) if options.experiment else {}
         told |= {key: value for key, value in vars(options).items() if value is not None and key in _fields(benchmark)}
-        for line in run(benchmark, settings_of(benchmark, told), options.work, options.only):
+        settings = settings_of(benchmark, told)
+        if "estimate_memory" in options and options.estimate_memory:
+            sys.stdout.writelines(f"{line}\n" for line in movielens.memory(settings))
+            return 0
+        for line in run(benchmark, settings, options.work, options.only):
             if isinstance(line, str):
                 sys.stderr.write(f"{line}\n")
                 sys.stderr.flush()

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +40,6 @@ SHARED = (
     "benchmarks/adapters.py",
     "benchmarks/jester.py",
     "benchmarks/jester_intervals.py",
-    "benchmarks/movielens.py",
     "benchmarks/movielens_files.py",
     "benchmarks/rows.py",
     "benchmarks/scores.py",
@@ -211,12 +212,29 @@ def _keep(path: Path, cell: Cell, done: Done, before: float) -> None:
     """Predictions first: a row that is there is whole."""
     with gzip.open(_predictions(path), "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in done.predictions)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
     figures = {k: round(v, 5) if isinstance(v, float) else v for k, v in done.figures.items()}
-    row = {**cell.of, **figures, "seconds": round(time.monotonic() - before, 2), "peak_mb": round(peak)}
+    row = {**cell.of, **figures, "seconds": round(time.monotonic() - before, 2), "peak_mb": peak_mb()}
     part = path.with_suffix(".part")
     part.write_text(json.dumps(row), encoding="utf-8")
     os.replace(part, path)
+
+
+def peak_mb() -> int:
+    """MB that this process held at most so far; on Linux not less than its parent held when it began."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def alone(part: Callable[..., Row], *given: Any) -> Row:
+    """What is measured in a process of its own, which counts memory from the beginning."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
+        return one.submit(part, *given).result()
+
+
+def tell(row: Row, as_json: bool) -> None:
+    """Print a row as soon as it is known."""
+    told = json.dumps(row) if as_json else ", ".join(f"{name} {value}" for name, value in row.items())
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()
 
 
 def _predictions(path: Path) -> Path:
