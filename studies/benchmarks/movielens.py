@@ -34,7 +34,9 @@ from studies.benchmarks.runs import CannotRun, Cell, Done, Row
 from studies.benchmarks.scores import WRONG
 
 TOLD = "Films that somebody watched, oldest first:"
-STOPPING = 200  # people by whose validation items a language model is stopped: each look reads all their histories
+STOPPING = 400  # people by whose validation items a language model is stopped: each look reads all their histories
+LOOKS = 10  # of these in a row of learning
+INSIDE = 0.3  # of the rate at which the adapters learned alone, what they go on at beside a LoRA
 LEARNED: dict[str, ItemLM] = {
     "item_lm": ItemLM(told=TOLD),
     "item_lm + LoRA": ItemLM(told=TOLD, tuning="lora"),
@@ -188,9 +190,8 @@ def _taught(settings: Settings, name: str, seed: int) -> Trained:
         state, before = item_lm.with_backbone(lm, method, first.state), first.seconds
     stop = parts.validation[:: max(1, len(parts.validation) // STOPPING)]
     held_out = [(numbers[had], int(numbers[target])) for had, target in stop]
-    recipe = Recipe(
-        steps=settings.steps, batch=settings.batch, accumulate=1, lr=settings.lr, evaluate_every=50, seed=seed
-    )
+    steps, lr = settings.steps, settings.lr * (1.0 if method.tuning == "frozen" else INSIDE)
+    recipe = Recipe(steps, settings.batch, accumulate=1, lr=lr, evaluate_every=max(1, steps // LOOKS), seed=seed)
     trained = item_lm.teach(lm, method, films, state, [numbers[had] for had in parts.taught], held_out, recipe)
     return replace(trained, seconds=before + trained.seconds)
 
