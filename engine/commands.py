@@ -32,6 +32,7 @@ from engine.methods.lora import LoRA
 from engine.optimise import Progress, Recipe, TrainError
 from engine.population import people
 from engine.profile import Profile, build
+from engine.recommend import scorers
 from engine.state import StateError
 from engine.summary import summarize
 from engine.weights import WeightsError, sha256
@@ -61,9 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
     running.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     learning = commands.add_parser(
-        "learn", parents=[running, _recipe_flags(Recipe())], help="teach methods on a population"
+        "learn", parents=[running, _recipe_flags()], help="teach methods and recommenders on a population"
     )
-    learning.add_argument("methods", nargs="+", metavar="METHOD", help=f"arm ids, or of {', '.join(METHODS)}")
+    learning.add_argument(
+        "methods",
+        nargs="+",
+        metavar="METHOD",
+        help=f"arm ids, of {', '.join(METHODS)}, or of {', '.join(scorers.TAUGHT)}",
+    )
     learning.add_argument("--population", type=Path, required=True, help="a reactions file of many people")
     learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
@@ -77,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--seed", dest="text_seed", type=int, default=0, help="of the texts")
     asking.add_argument("--json", action="store_true", help="one line of JSON a text")
     fitting = commands.add_parser(
-        "fit", parents=[running, personal, _recipe_flags(None)], help="go on with one person's likes alone"
+        "fit", parents=[running, personal, _recipe_flags()], help="go on with one person's likes alone"
     )
     fitting.add_argument("methods", nargs="+", metavar="METHOD")
     fitting.set_defaults(command=_fit)
@@ -95,14 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recipe_flags(defaults: Recipe | None) -> argparse.ArgumentParser:
-    """A flag for each field of a recipe; without `defaults` they are None, and the method decides."""
+def _recipe_flags() -> argparse.ArgumentParser:
+    """A flag for each field of a recipe; None leaves it to what learns."""
     flags = argparse.ArgumentParser(add_help=False)
     for field in fields(Recipe):
-        default = getattr(defaults, field.name, None)
         kind = float if field.name == "seconds" else type(field.default)
-        said = "by the method and the number of likes" if defaults is None else "%(default)s"
-        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=default, help=f"(default: {said})")
+        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help="(default: that of what learns)")
     return flags
 
 
@@ -138,8 +142,9 @@ def _loaded(options: argparse.Namespace, folder: Path) -> Backbone:
 
 
 def _learn(options: argparse.Namespace) -> int:
-    recipe = _recipe(options, Recipe())
-    methods = {arm: method for arm, method in _named(options.methods).items() if not method.personal}
+    recommenders = [scorers.TAUGHT[name] for name in dict.fromkeys(options.methods) if name in scorers.TAUGHT]
+    names = [name for name in options.methods if name not in scorers.TAUGHT]
+    methods = {arm: method for arm, method in _named(names).items() if not method.personal}
     bases = methods.keys() & BASES.keys()
     lm = Backbone.load(options.model, options.quantize) if bases else _loaded(options, options.out)
     population, named = people(options.population), sha256(options.population)
@@ -152,11 +157,17 @@ def _learn(options: argparse.Namespace) -> int:
             stand_on(lm, options.out)
         print(arm, flush=True)
         path = state_path(lm, method, options.out, "")
-        checkpoint = checkpoint_path(path, named)
+        recipe, checkpoint = _recipe(options, Recipe()), checkpoint_path(path, named)
         out, report = learn(lm, method, population, others, recipe, checkpoint=checkpoint, on_progress=_told)
         report |= {"population": named}
         keep(path, lm, method, out, recipe, report)
         print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
+    for one in recommenders:
+        print(one.name, flush=True)
+        path = one.path(lm, options.out)
+        recipe, checkpoint = _recipe(options, one.recipe), checkpoint_path(path, named)
+        told = scorers.learn(lm, one, population, others, recipe, path, named, checkpoint=checkpoint, on_progress=_told)
+        print(json.dumps(told), flush=True)
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -207,9 +208,13 @@ def keep(path: Path, lm: Backbone, method: Method, out: Trained, recipe: Recipe,
     adapter = adapter_of(method)
     if adapter and lm.projection(0, "q").stop is None:  # PEFT cannot adapt a part of a module
         write_peft(path.with_suffix(".peft"), lm, adapter, out.state)
+    tell(path, lm, method, out, recipe, {"arm": arm_id(method), **report})
+
+
+def tell(path: Path, lm: Backbone, learner: Any, out: Trained, recipe: Recipe, report: dict[str, object]) -> None:
+    """Write beside the state at `path` where it came from."""
     told = {
-        "arm": arm_id(method),
-        "settings": {name: str(value) for name, value in asdict(method).items()},
+        "settings": {name: str(value) for name, value in asdict(learner).items()},
         "model": lm.describe(),
         "parameters": parameters(out.state),
         "recipe": asdict(replace(recipe, seconds=min(recipe.seconds, 1e9))),

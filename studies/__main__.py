@@ -87,10 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     gone.add_argument("--code", required=True, help="the eight letters on the rater's page")
     gone.set_defaults(command=_forget)
     judges = commands.add_parser("judge", parents=[shared, one], help="let language models judge the same pairs")
+    judges.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
     which = judges.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="NAME", help="a local chat model (default: the embedded one)")
     which.add_argument("--claude", metavar="NAME", help="a model of the Anthropic API instead; needs a key and --send")
-    which.add_argument("--taste", action="store_true", help="the feed's recommender instead; knows each rater's likes")
+    which.add_argument(
+        "--taste", nargs="?", const="nearness", choices=["nearness", "topics", "item_lm", "ctr"],
+        help="a scorer of the feed instead, which knows each rater's likes (default: nearness)",
+    )  # fmt: skip
     judges.add_argument("--send", action="store_true", help="yes: the pairs, with --personal likes too, go to that API")
     judges.add_argument("--personal", action="store_true", help="tell the judge what each rater likes")
     judges.set_defaults(command=_judge)
@@ -163,17 +166,26 @@ def _backup(options: argparse.Namespace) -> Iterator[str]:
 def _judge(options: argparse.Namespace) -> Iterator[str]:
     from engine.backbone import Backbone
     from engine.claude import ApiTrouble, Claude, NotPermitted
-    from studies.judge import ClaudeJudge, LocalJudge, TasteJudge
+    from engine.recommend.local_judge import LocalJudge
+    from engine.recommend.scorers import PLAIN, scorer
+    from studies.judge import ClaudeJudge, TasteJudge
     from studies.judging import judge
     from studies.records import records
     from studies.store import Refused
 
+    if options.model and (options.claude or options.taste in PLAIN):
+        raise Refused(f"{options.claude or options.taste} needs no local model: leave --model out")
     store = _store(options.data_dir)
     there = records(store, options.study)
     if not there.ballots:
         raise Refused("no pair was judged by people: there is nothing to stand beside")
     if options.taste:
-        yield from judge(store, there, TasteJudge(), personal=True, centred=True)
+        if options.taste in PLAIN:
+            judge_of = TasteJudge(PLAIN[options.taste], options.taste)
+        else:
+            lm = Backbone.load(options.model)
+            judge_of = TasteJudge(scorer(options.taste, lm, options.data_dir), f"{options.taste} on {lm.name}")
+        yield from judge(store, there, judge_of, personal=True, centred=True)
         return
     if not options.claude:
         local = LocalJudge(Backbone.load(options.model))

@@ -14,6 +14,7 @@ born at 0: it begins as its baseline, and what it is better than that is the lan
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from engine.methods.base import State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, norm_born, seeded
 from engine.optimise import Progress, Recipe, Trained, TrainError, drawn_for, optimise
 from engine.recommend import inside
-from engine.recommend.features import Places, Shown, both_kinds
+from engine.recommend.features import Places, Shown, fit_to_teach
 
 TOGETHER = 16  # rows of one prompt that are learned from together
 ENCODER = ("ids", "gate.", "text.", "probe.")  # names of what makes the vectors, and judges them alone
@@ -125,7 +126,7 @@ def odds(lm: Backbone, method: LLMCTR, state: State, shown: Shown) -> Tensor:
     lifted = linear(state, "in.1", functional.gelu(linear(state, "in.0", vectors)))
     soft = as_tokens(norm(state, "norm", lifted), lm)  # (B, F, D)
     ids = prompt_ids(lm, method, shown.texts[shown.items[0]] if method.reads else "")
-    if method.tuning == "frozen":  # nothing that is learned changes what the prompt is to the model
+    if method.tuning == "frozen" and not lm.base:  # nothing changes what the prompt is to the model
         hidden = lm.hidden(soft.to(lm.model.dtype), lm.read(ids, len(shown)))
     else:
         words = inside.embedded(lm, state, torch.tensor([ids], device=lm.device)).expand(len(shown), -1, -1)
@@ -190,8 +191,8 @@ class Encoded:
 
 def encoded(method: LLMCTR, taught: Shown, held_out: Shown, seed: int = 0) -> Encoded:
     """The first phase of two. Raises TrainError and FeatureError."""
-    both_kinds(taught, "that teach")
-    both_kinds(held_out, "that stop it")
+    fit_to_teach(taught, "that teach")
+    fit_to_teach(held_out, "that stop it")
     share = float(taught.labels.mean())
     state = encoder_born(method, taught) | probe_born(method, taught)
     state["probe.1.bias"] = torch.full((1,), float(np.log(share / (1 - share))))
@@ -217,24 +218,27 @@ def teach(
     held_out: Shown,
     recipe: Recipe,
     *,
+    checkpoint: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
     """Teach all of it, in one phase or in two; stopped by the AUC of the held-out rows, whose negative is its "loss". A
-    step is `batch` parts of at most TOGETHER rows. Raises TrainError and FeatureError."""
-    both_kinds(taught, "that teach")
-    both_kinds(held_out, "that stop it")
+    step is `batch` parts of at most TOGETHER rows. A killed run goes on from its `checkpoint` in the phase that it was
+    in; what came before is learned again. Raises TrainError and FeatureError."""
+    fit_to_teach(taught, "that teach")
+    fit_to_teach(held_out, "that stop it")
     state = born(lm, method, taught)
     if method.phases == "one":
-        return _learned(lm, method, state, tuple(state), taught, held_out, recipe, on_progress)
+        return _learned(lm, method, state, tuple(state), taught, held_out, recipe, checkpoint, on_progress)
     first = encoded(method, taught, held_out, recipe.seed).trained
     state |= {name: tensor.to(lm.device) for name, tensor in first.state.items()}
     if method.phases == "over":
         state["open"] = torch.zeros(1, device=lm.device)
     names = tuple(name for name in state if not name.startswith((*ENCODER, inside.ADAPTER, inside.OWN)))
     alone = replace(recipe, steps=max(1, round(ALONE * recipe.steps)))
-    lifted = _learned(lm, method, state, names, taught, held_out, alone, on_progress)
+    before = checkpoint.with_suffix(".alone") if checkpoint else None
+    lifted = _learned(lm, method, state, names, taught, held_out, alone, before, on_progress)
     rest = replace(recipe, steps=max(1, recipe.steps - alone.steps), lr=SLOWLY * recipe.lr, seed=recipe.seed + 1)
-    last = _learned(lm, method, lifted.state, tuple(state), taught, held_out, rest, on_progress)
+    last = _learned(lm, method, lifted.state, tuple(state), taught, held_out, rest, checkpoint, on_progress)
     curve = (*lifted.curve, *((step + alone.steps, loss, held) for step, loss, held in last.curve[1:]))
     seconds = first.seconds + lifted.seconds + last.seconds
     return replace(last, curve=curve, before=lifted.before, seconds=seconds)
@@ -248,6 +252,7 @@ def _learned(
     taught: Shown,
     held_out: Shown,
     recipe: Recipe,
+    checkpoint: Path | None,
     on_progress: Callable[[Progress], None],
 ) -> Trained:
     """Teach what has these names, the rest as it is."""
@@ -271,7 +276,8 @@ def _learned(
 
     with lm.learning():
         live = {name: state[name] for name in names}
-        found = optimise(live, gradients, judge, recipe, rate=inside.rate, sparse={"ids"}, on_progress=on_progress)
+        found = optimise(live, gradients, judge, recipe, rate=inside.rate, sparse={"ids"}, checkpoint=checkpoint,
+                         on_progress=on_progress)  # fmt: skip
     return replace(found, state=fixed | found.state)
 
 

@@ -55,8 +55,6 @@ class Shown:
         for name, size, mine in zip(self.fields.names, self.fields.sizes, self.ids.T, strict=True):
             if mine.min() < 0 or mine.max() >= size:
                 raise FeatureError(f"{name} has a value outside its {size}: number the rows by the fields that teach")
-        if not np.isfinite(self.vectors).all():
-            raise FeatureError("a vector holds values that are no numbers: encode the texts anew")
         if self.items.min() < 0 or self.items.max() >= len(self.texts):
             raise FeatureError(f"item {self.items.max()} is none of {len(self.texts)}: give each its text")
 
@@ -75,8 +73,10 @@ class Shown:
         return replace(self, fields=fields, ids=self.ids[:, kept])
 
 
-def both_kinds(shown: Shown, what: str) -> None:
-    """Raise FeatureError where all labels are the same."""
+def fit_to_teach(shown: Shown, what: str) -> None:
+    """Raise FeatureError where all labels are the same, or a vector is none."""
+    if not np.isfinite(shown.vectors).all():
+        raise FeatureError("a vector holds values that are no numbers: encode the texts anew")
     if len(np.unique(shown.labels)) < 2:
         raise FeatureError(f"all {len(shown)} rows {what} have the label {shown.labels[0]}: take some of the other")
 
@@ -93,7 +93,8 @@ def numbered(
         if column.dtype.kind == "f":
             if not missing and not np.isfinite(column).all():
                 raise FeatureError(f"{name} holds values that are no numbers: mend the rows, or leave the field out")
-            made.append(_ranges(column, teaches))
+            edges = edges_of(column[teaches])
+            made.append((ranged(column, edges), len(edges) + 2))
         else:
             made.append(_values(column, teaches))
     fields = Fields(tuple(columns), tuple(size for _, size in made))
@@ -110,8 +111,12 @@ def _values(column: NDArray[Any], teaches: NDArray[np.bool_]) -> tuple[Places, i
     return np.where(same, places + 1, 0).astype(np.int64), len(known) + 1
 
 
-def _ranges(column: NDArray[Any], teaches: NDArray[np.bool_]) -> tuple[Places, int]:
-    there = np.isfinite(column)
-    seen = column[teaches & there]
-    edges = np.unique(np.quantile(seen, np.linspace(0, 1, RANGES + 1)[1:-1])) if len(seen) else seen
-    return np.where(there, np.searchsorted(edges, column, side="right") + 1, 0).astype(np.int64), len(edges) + 2
+def edges_of(column: NDArray[Any]) -> NDArray[Any]:
+    """Where the ranges of what is measured (R,) end, at most RANGES - 1: of values without gaps equally common ones."""
+    seen = column[np.isfinite(column)]
+    return np.unique(np.quantile(seen, np.linspace(0, 1, RANGES + 1)[1:-1])) if len(seen) else seen
+
+
+def ranged(column: NDArray[Any], edges: NDArray[Any]) -> Places:
+    """The range that each value is in, from 1 on (R,); 0 for one that is no number."""
+    return np.where(np.isfinite(column), np.searchsorted(edges, column, side="right") + 1, 0).astype(np.int64)

@@ -11,7 +11,7 @@ from engine.backbone import Backbone
 from engine.methods.base import State
 from engine.methods.lora import LoRA
 from engine.optimise import TrainError
-from engine.patches import Patches, attached
+from engine.patches import Patches, attached, together
 
 Tuning = Literal["frozen", "lora", "full"]
 ADAPTER, OWN = "lora.", "weights."  # names of what is learned there begin so
@@ -45,7 +45,7 @@ def hidden(lm: Backbone, state: State, inputs: Tensor) -> Tensor:
     """Hidden states (B, T, D) of embeddings (B, T, D), with what was learned inside."""
     adapter = {name.removeprefix(ADAPTER): tensor for name, tensor in state.items() if name.startswith(ADAPTER)}
     patches: Patches = {site: (patch,) for site, patch in LoRA().adapter(lm, adapter).items()} if adapter else {}
-    with attached(lm.model, [patches] * len(inputs)):
+    with attached(lm.model, [together(lm.base, patches)] * len(inputs)):
         return lm.hidden(inputs, weights=_own(state) or None)
 
 

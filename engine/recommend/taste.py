@@ -1,22 +1,31 @@
-"""One taste, many uses: what ranks the feed also chooses among generated samples (`engine.methods.reranked`).
+"""Scorers that learn from one person alone, functions of a profile and the vectors (N, E) of N texts.
 
-A scorer is a function of a profile and the vectors (N, E) of N texts, as `engine.encoder` makes them: the higher the
-score, the sooner this person likes the text. Scores of two scorers, or of two people, cannot be compared. Who likes
-nothing has no taste to go by, whatever they dislike: every text scores 0.
+Who likes nothing has no taste to go by, whatever they dislike: every text scores 0.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.profile import Profile, direction
+from engine.recommend.scorer import Texts
 from engine.topics import leaders, unrelated
 
 Floats = NDArray[np.float32]
-Scorer = Callable[[Profile, Floats], Floats]
 
 LIKES, DISLIKES = 6, 2  # topics of each that count, the largest
+
+
+@dataclass(frozen=True)
+class ByVectors:
+    """Such a function as a scorer."""
+
+    of: Callable[[Profile, Floats], Floats]
+
+    def score(self, profile: Profile, items: Texts) -> Floats:
+        return self.of(profile, items.vectors)
 
 
 def nearness(profile: Profile, vectors: Floats) -> Floats:

@@ -1,5 +1,5 @@
 """python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
-python -m studies.benchmarks jester|humour|lamp|generation|movielens|ctr --data DIR: the offline benchmarks.
+python -m studies.benchmarks jester|humour|lamp|generation|movielens|ctr|scorers --data DIR: the offline benchmarks.
 python -m studies.benchmarks hierarchy|feed --json: what a large catalogue and a large feed cost.
 python -m studies.benchmarks writers --data DIR --out DIR: lay out a set of texts for `lamp`.
 python -m studies.benchmarks tables FOLDER: the tables of what they wrote."""

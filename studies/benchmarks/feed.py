@@ -37,7 +37,7 @@ from engine.methods.base import Ask
 from engine.methods.reranked import Reranked
 from engine.profile import Profile, build
 from engine.recommend.index import EXACT, Index, index, load, looking_at
-from engine.recommend.taste import Scorer, by_topic, cosine, nearness, spread
+from engine.recommend.taste import by_topic, cosine, nearness, spread
 from studies.benchmarks.generation_texts import self_bleu
 from studies.benchmarks.runs import CannotRun, alone, peak_mb, tell
 from studies.benchmarks.scores import ratio
@@ -111,10 +111,10 @@ def ranking(texts: Floats) -> Figures:
     """Milliseconds for CARDS of CANDIDATES by each scorer, and how alike the cards are, spread and plainly the best."""
     candidates, person = texts[np.random.default_rng(0).permutation(len(texts))[:CANDIDATES]], somebody(texts)
     found: Figures = {"candidates": len(candidates), "cards": CARDS, "likes": len(person.liked)}
-    scorers: dict[str, Scorer] = {"nearness": cosine, "by_topic": by_topic}
+    scorers = {"nearness": cosine, "by_topic": by_topic}
     for name, scorer in scorers.items():
 
-        def cards(_: int, scorer: Scorer = scorer) -> list[int]:
+        def cards(_: int, scorer: Callable[[Profile, Floats], Floats] = scorer) -> list[int]:
             return spread(scorer(person, candidates), candidates, CARDS, TASTE)
 
         best = np.argsort(-scorer(person, candidates), kind="stable")[:CARDS]

@@ -22,11 +22,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from engine import encoder
+from engine.recommend.local_judge import LocalJudge
 from studies.benchmarks.rows import ALL, model, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done
 from studies.benchmarks.scores import Floats, ratio
 from studies.detect import traces
-from studies.judge import LocalJudge, lean
+from studies.judge import lean
 
 Task = Literal["captions 10", "captions 30", "headline pairs", "headlines", "jokes or news"]
 RANKS: dict[str, tuple[int, int]] = {"captions 10": (1, 1000), "captions 30": (21, 300)}

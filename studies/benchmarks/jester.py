@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from engine import encoder
 from engine.backbone import Backbone
+from engine.recommend.local_judge import LocalJudge
 from studies.benchmarks.jester_intervals import half_over_both, half_over_people
 from studies.benchmarks.rows import ALL, of_methods
 from studies.benchmarks.runs import CannotRun, Cell, Done
 from studies.benchmarks.scores import Floats, of_ratings
-from studies.judge import LocalJudge
 
 SPAN = 20.0
 KNOWN = (0, 3, 5, 10, 20)

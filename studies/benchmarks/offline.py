@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.benchmarks import ctr, generation, humour, jester, lamp, lamp_files, movielens
+from studies.benchmarks import ctr, generation, humour, jester, lamp, lamp_files, movielens, scorers
 from studies.benchmarks.lamp_answers import WAYS
 from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "jester": jester,
     "lamp": lamp,
     "movielens": movielens,
+    "scorers": scorers,
 }
 
 

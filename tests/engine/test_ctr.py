@@ -121,7 +121,7 @@ def test_in_two_phases_the_vectors_stand_still_while_what_lifts_them_learns(tiny
     assert sorted(set(kept)) == [2, 3]
     state = ctr.born(tiny, method, shown()) | {n: t for n, t in first.items() if n.startswith(ctr.ENCODER)}
     names = [name for name in state if not name.startswith(ctr.ENCODER)]
-    alone = ctr._learned(tiny, method, state, names, shown(), shown(60, 1), short, lambda _: None).state
+    alone = ctr._learned(tiny, method, state, names, shown(), shown(60, 1), short, None, lambda _: None).state
     assert all(torch.equal(alone[name], first[name]) for name in first if name.startswith(ctr.ENCODER))
     assert not torch.equal(alone["in.1.weight"], state["in.1.weight"])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.recommend.features import FeatureError, Fields, Shown, both_kinds, numbered
+from engine.recommend.features import FeatureError, Fields, Shown, fit_to_teach, numbered
 
 TEACHES = np.array([True] * 6 + [False] * 2)
 
@@ -66,7 +66,6 @@ def test_a_number_that_is_none_is_named_or_unknown() -> None:
         ({"ids": np.array([[0, -1], [1, 0], [2, 1], [2, 0]])}, "hour has a value outside its 2"),
         ({"ids": np.zeros((4, 3), int)}, "values of (4, 3) do not fit 4 rows"),
         ({"items": np.array([0, 1, 2, 1])}, "item 2 is none of 2"),
-        ({"vectors": np.full((2, 3), np.nan, np.float32)}, "a vector holds values that are no numbers"),
         ({"labels": np.zeros(0, int), "ids": np.zeros((0, 2), int)}, "nobody was shown anything"),
     ],
 )
@@ -76,9 +75,11 @@ def test_rows_that_nothing_can_be_learned_from(wrong: dict[str, Any], told: str)
 
 
 def test_rows_of_one_kind_are_named() -> None:
-    both_kinds(shown(), "that teach")
+    fit_to_teach(shown(), "that teach")
     with pytest.raises(FeatureError, match="all 4 rows that teach have the label 1"):
-        both_kinds(replace(shown(), labels=np.ones(4, int)), "that teach")
+        fit_to_teach(replace(shown(), labels=np.ones(4, int)), "that teach")
+    with pytest.raises(FeatureError, match="a vector holds values that are no numbers"):
+        fit_to_teach(replace(shown(), vectors=np.full((2, 3), np.nan, np.float32)), "that teach")
 
 
 def test_some_rows_and_some_fields() -> None:

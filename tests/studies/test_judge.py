@@ -16,14 +16,17 @@ from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.methods.lora import TAM
 from engine.profile import Profile, build, representatives
+from engine.recommend.local_judge import MAX_TEXT_TOKENS, LocalJudge
+from engine.recommend.scorers import PLAIN
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from studies.__main__ import main
-from studies.judge import MAX_TEXT_TOKENS, ClaudeJudge, Judge, LocalJudge, TasteJudge, Verdict, lean, verdicts
+from studies.judge import ClaudeJudge, Judge, TasteJudge, Verdict, lean, verdicts
 from studies.register import Register
 from tests.loopback import Loopback, message, serving
 from tests.studies.test_records import RATERS, STUDY, small_study, text
 from tests.studies.test_records import judge as judge_pair
 
+NEAREST = TasteJudge(PLAIN["nearness"], "nearness")
 CATS = (
     "My cat knocked my coffee off the desk and looked at me as if I had done it.",
     "The cat sat in the empty box and ignored the expensive bed I bought for her.",
@@ -251,7 +254,7 @@ def test_it_marks_single_texts(api: Loopback, claude: Claude) -> None:
 def test_the_recommender_finds_funnier_what_is_nearer_to_the_likes_and_survives_the_swap() -> None:
     items = [Item("test", str(n), "joke", text) for n, text in enumerate((*CATS[:3], *CODE[:3]))]
     fond = build("me", [(item, Signal(item.id, 1 if n < 3 else -1)) for n, item in enumerate(items)])
-    judge: Judge = TasteJudge()
+    judge: Judge = NEAREST
     found = verdicts(judge, [(CATS[3], CODE[3]), (CODE[3], CATS[3])], fond)
     assert [verdict.choice for verdict in found] == ["left", "right"]
     near, far = judge.funny([CATS[3], CODE[3]], fond)
@@ -260,8 +263,8 @@ def test_the_recommender_finds_funnier_what_is_nearer_to_the_likes_and_survives_
 
 
 def test_of_nobody_the_recommender_says_neither() -> None:
-    assert {verdict.choice for verdict in verdicts(TasteJudge(), PAIRS)} == {"tie"}
-    assert TasteJudge().funny(CATS) == [0.0] * 4
+    assert {verdict.choice for verdict in verdicts(NEAREST, PAIRS)} == {"tie"}
+    assert NEAREST.funny(CATS) == [0.0] * 4
 
 
 def test_the_command_keeps_its_verdicts_for_those_whose_likes_are_known(tmp_path: Path, capsys: Any) -> None:
@@ -271,9 +274,11 @@ def test_the_command_keeps_its_verdicts_for_those_whose_likes_are_known(tmp_path
     known = judge_pair(store, RATERS[0], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
     other = judge_pair(store, RATERS[1], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
     assert main(["judge", "--data-dir", str(tmp_path / "data"), "--study", STUDY, "--taste"]) in (None, 0)
-    found = Register(store).verdicts(f"{TasteJudge().name}, knows the rater")
+    found = Register(store).verdicts(f"{NEAREST.name}, knows the rater")
     assert found[known][0] == "left"
     assert other not in found
     assert "new verdicts" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["judge", "--data-dir", str(tmp_path / "data"), "--taste", "--model", "any"])
+    assert main(["judge", "--data-dir", str(tmp_path / "data"), "--taste", "--model", "any"]) == 2
+    assert "nearness needs no local model" in capsys.readouterr().err
+    assert main(["judge", "--data-dir", str(tmp_path / "data"), "--study", STUDY, "--taste", "ctr"]) == 2
+    assert "ctr has learned nothing yet" in capsys.readouterr().err

@@ -16,9 +16,9 @@ from engine.backbone import Backbone
 from engine.methods import ARMS, arm_id
 from engine.methods.history import History
 from engine.methods.none import NoProfile
+from engine.recommend.local_judge import LocalJudge
 from studies import judging, writing
 from studies.__main__ import main
-from studies.judge import LocalJudge
 from studies.made_up import fill as deal
 from studies.records import records
 from studies.register import Register
