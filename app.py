@@ -48,6 +48,13 @@ def flags() -> argparse.ArgumentParser:
         metavar="NAME",
         help="Anthropic model that sums up your taste, only with ANTHROPIC_API_KEY set and a yes on the About page",
     )
+    parser.add_argument(
+        "--rank",
+        choices=["nearness", "topics", "item_lm", "ctr", "judge"],
+        default="nearness",
+        help="what ranks the feed: nearness to your likes, the nearest of your topics, a recommender that learned from "
+        "many people (python -m engine learn item_lm ctr), or the local model as a judge",
+    )
     parser.add_argument("--study", type=Path, metavar="FILE", help="run the study that this TOML file describes")
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
     return parser
@@ -83,6 +90,7 @@ def main() -> int:
             chosen.summary_model,
             chosen.encoder,
             chosen.base == "auto",
+            chosen.rank,
         )
         if chosen.table:
             print(studio.import_table(chosen.table, chosen.column).sentences())

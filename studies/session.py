@@ -21,7 +21,9 @@ from engine.methods.base import Ask, Method
 from engine.plan import Quantize
 from engine.profile import Profile, remarked
 from engine.reasons import drafts
-from engine.recommend.taste import cosine, spread
+from engine.recommend.scorer import Scorer
+from engine.recommend.scorers import NEAREST, scorer
+from engine.recommend.taste import spread
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import WeightsError
@@ -41,7 +43,7 @@ FEED_CHOICE = 400  # unseen texts among which the next card is chosen
 MIN_RANKED = 3  # likes, from which on it is chosen by taste
 EXPLORE_EVERY = 3
 LATELY = 3  # cards to which the next one chosen by taste should not be too like
-TASTE = 0.8  # how much its nearness to the person's taste counts; the rest is how unlike those it is
+TASTE = 0.8  # how much the person's taste counts; the rest is how unlike those it is
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
@@ -160,11 +162,13 @@ TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app
 class Studio:
     """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
 
-    def __init__(self, store: Store, lm: Backbone, seed: int = 0, claude: Claude | None = None) -> None:
+    def __init__(
+        self, store: Store, lm: Backbone, seed: int = 0, claude: Claude | None = None, ranks: Scorer | None = None
+    ) -> None:
         self.store, self.lm = store, lm
         store.add(ME, Sample())
         self.claude = claude
-        self.worker = Worker(store, lm, ME, seed, claude)
+        self.worker = Worker(store, lm, ME, seed, claude, ranks)
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
         self.imports = Imports(store, self.worker.poke)
         self.texts = Fetching(store, self.worker.poke)
@@ -182,11 +186,13 @@ class Studio:
         summary_model: str = "",
         sentence_encoder: str | None = None,
         base: bool = True,
+        rank: str = NEAREST,
     ) -> "Studio":
         """Open the data folder and load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
-        all ways of writing stand on the task-adapted model, where there is one for it.
+        all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
+        feed.
         """
         try:
             encoder.use(sentence_encoder)
@@ -195,7 +201,7 @@ class Studio:
             lm = Backbone.load(model, quantize)
             if base:
                 stand_on(lm, data_dir)
-            return cls(store, lm, seed, claude)
+            return cls(store, lm, seed, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
 
@@ -267,7 +273,7 @@ class Studio:
         return None
 
     def _next_item(self, rater: str) -> Item | None:
-        """The unseen text nearest the person's taste that is unlike the cards before it; every third card explores: the
+        """The unseen text most to the person's taste that is unlike the cards before it; every third card explores: the
         next of a fixed shuffle."""
         items = self.store.unseen(rater, "feed", FEED_CHOICE)
         profile = self.worker.profile
@@ -278,9 +284,11 @@ class Studio:
         known = [item for item in items if item.text not in unread]
         if not known:
             return items[0] if items else None
-        vectors = self.store.vectors([item.text for item in known])
+        texts = [item.text for item in known]
+        vectors = self.store.vectors(texts)
         before = self.store.vectors([text for text in lately if text not in unread])
-        return known[spread(cosine(profile, vectors), vectors, 1, TASTE, before)[0]]
+        rows, scores = self.worker.ranking.of(profile, texts, vectors)
+        return known[rows[spread(scores, vectors[rows], 1, TASTE, before)[0]]]
 
     def react(self, session: str, card: str, choice: str) -> Reacted:
         """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""

@@ -12,9 +12,11 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, representatives
+from engine.recommend.scorer import Scorer
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
+from studies.ranking import Ranking
 from studies.store import LOCAL, Store
 
 READY_PAIRS = 2  # at least; for a moment there may be one more
@@ -36,8 +38,17 @@ class Worker(threading.Thread):
     `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again.
     """
 
-    def __init__(self, store: Store, lm: Backbone, rater: str, seed: int, claude: Claude | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lm: Backbone,
+        rater: str,
+        seed: int,
+        claude: Claude | None = None,
+        scorer: Scorer | None = None,
+    ) -> None:
         super().__init__(name="worker", daemon=True)
+        self.ranking = Ranking(scorer)
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
         self.unread = 0
@@ -101,6 +112,7 @@ class Worker(threading.Thread):
         self.seen, self._missing = ((), ()), []
         self.book = Book(self.rater, self.store.vectors)
         self.profile = self.book.profile(())
+        self.ranking = Ranking(self.ranking.scorer)
 
     def _step(self) -> bool:
         person = self._person()
@@ -123,11 +135,13 @@ class Worker(threading.Thread):
         return self._read_ahead()
 
     def _read_ahead(self) -> bool:
-        """Encode texts of the feed before they are chosen from; False when all are."""
-        coming = self.store.unseen(self.rater, "feed", AHEAD)
-        missing = self.store.vectors.missing(item.text for item in coming)
+        """Encode texts of the feed before they are chosen from, then score them; False when all are."""
+        coming = [item.text for item in self.store.unseen(self.rater, "feed", AHEAD)]
+        missing = self.store.vectors.missing(coming)
         self.store.vectors.keep(missing[:AT_ONCE])
-        return bool(missing)
+        if missing or self.ranking.scorer is None:
+            return bool(missing)
+        return self.ranking.score_ahead(self.profile, coming, self.store.vectors(coming))
 
     def _fruit(self, shown: int) -> bool:
         self._fruitless = 0 if shown else self._fruitless + 1

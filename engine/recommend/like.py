@@ -26,6 +26,7 @@ from engine.recommend.scorer import Floats, Scorer, Texts
 from engine.recommend.taste import by_topic, cosine
 
 Columns = dict[str, NDArray[np.float64]]
+STOPPING = 1_500  # held-out rows at most by which it is stopped: each look asks the model about all
 EDGES = "edges."  # names of what the ranges of a field are kept by begin so
 QUESTION = "Will this person find this text funny? Answer 1 for yes and 0 for no."
 
@@ -51,11 +52,13 @@ class Like(Recommender):
         """Each half of a person is asked about by what the other tells (`apart`)."""
         taught, stop = rows_of(people), rows_of(held_out)
         edges = {name: edges_of(column) for name, column in taught.columns.items()}
+        held = stop.shown(edges)
+        few = held.at(np.random.default_rng(recipe.seed).permutation(len(held))[:STOPPING])
         out = ctr.teach(
             lm,
             self.inner,
             taught.shown(edges),
-            stop.shown(edges),
+            few,
             recipe,
             checkpoint=checkpoint,
             on_progress=on_progress,

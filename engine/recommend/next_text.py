@@ -101,7 +101,7 @@ class _Knowing:
         had = Texts(tuple(told), np.stack([vectors[text] for text in told]) if told else items.vectors[:0])
         read = [*self.lm.tokens(self.method.told), *(~n for n in range(len(told)))]
         with self.lm.lock:
-            state = self.learned | {"items": self._rows(had)[0]}
+            state = self.learned | ({"items": self._rows(had)[0]} if told else {})
             q = item_lm.queries(self.lm, state, torch.tensor([read], device=self.lm.device))[1][0, -1]  # (E + 1,)
         rows, cluster, known = self._rows(items)
         said = rows @ q  # (N,)

@@ -16,7 +16,8 @@ from engine.recommend.scorer import Scorer
 from engine.recommend.taste import ByVectors, by_topic, cosine
 from engine.state import StateError, load, save
 
-PLAIN = {"nearness": ByVectors(cosine), "topics": ByVectors(by_topic)}
+NEAREST = "nearness"
+PLAIN = {NEAREST: ByVectors(cosine), "topics": ByVectors(by_topic)}
 TAUGHT: dict[str, Recommender] = {one.name: one for one in (NextText(), Like())}
 JUDGE = "judge"
 NAMES = (*PLAIN, *TAUGHT, JUDGE)

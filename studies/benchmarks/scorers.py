@@ -52,6 +52,7 @@ def files(settings: Settings) -> list[Path]:
 
 def cells(settings: Settings) -> Iterator[Cell]:
     at_least_one(settings, "limit", "people", "steps")
+    crowd(settings, 0)
     yield from of_methods(_all_cells(settings), settings.methods)
 
 
