@@ -26,13 +26,14 @@ from engine.learning import (
     state_path,
 )
 from engine.methods import ARMS, BASES, METHODS, Ask, arm_id
-from engine.methods.base import Method
+from engine.methods.base import Method, Score
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
 from engine.optimise import Progress, Recipe, TrainError
 from engine.population import people
 from engine.profile import Profile, build
 from engine.recommend import scorers
+from engine.recommend.scorer import encoded
 from engine.state import StateError
 from engine.summary import summarize
 from engine.weights import WeightsError, sha256
@@ -91,11 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
     )
     chain.add_argument("--population", type=Path, help="many people, for a task-adapted model where there is none yet")
-    chain.set_defaults(command=_cope, **dict.fromkeys(field.name for field in fields(Recipe)))
+    chain.set_defaults(command=_cope, best_of=1, **dict.fromkeys(field.name for field in fields(Recipe)))
     writing = commands.add_parser(
         "generate", parents=[running, personal, asking], help="write for one person, all methods in one batch"
     )
     writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
+    writing.add_argument("--best-of", type=int, default=1, metavar="N", help="draw N texts for each one, keep the best")
+    writing.add_argument("--by", choices=scorers.NAMES, default=scorers.NEAREST, help="which scorer says what is best")
     writing.set_defaults(command=_generate)
     commands.add_parser("models", add_help=False, help="known chat models and the memory they need here")
     return parser
@@ -239,15 +242,22 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _write(lm: Backbone, profile: Profile, arms: Mapping[str, Method], options: argparse.Namespace) -> int:
     ask = Ask(payload=options.topic, n=options.n, seed=options.text_seed)
+    best = None
+    if options.best_of > 1:
+        chosen = scorers.scorer(options.by, lm, options.data_dir)
+        best = Score(lambda texts: chosen.score(profile, encoded(texts)), options.best_of)
     told = {}
     for arm, method in arms.items():
         if why := missing(lm, method, options.data_dir, profile):
             print(f"{arm}: {why}", file=sys.stderr)
         else:
             state = state_of(lm, method, options.data_dir, profile.user) or {}
-            told[arm] = method.condition(lm, profile, state, ask), ask
+            given = method.condition(lm, profile, state, ask)
+            told[arm] = (replace(given, score=best) if best else given), ask
     for arm, texts in zip(told, decode(lm, list(told.values())), strict=True):
+        score = told[arm][0].score
         for n, text in enumerate(texts):
             row = {"arm": arm, "n": n, "text": text.text, "tokens": len(text.token_ids), "finish": text.finish}
+            row |= {"drawn": score.samples if score else 1}
             print(json.dumps(row) if options.json else f"[{arm}] {text.text}")
     return 0

@@ -67,6 +67,20 @@ def test_what_is_learned_is_fitted_and_writes(run, me: Path, tmp_path: Path) -> 
                if ARMS[arm].name in ("persoma", "cross_attention"))  # fmt: skip
 
 
+@pytest.mark.parametrize("by", ["nearness", "topics", "judge"])
+def test_of_several_texts_the_best_is_kept(run, me: Path, tmp_path: Path, by: str) -> None:
+    asked = ("generate", "--profile", me, "--methods", "none", "--json", "--data-dir", tmp_path)
+    code, out, _ = run(*asked, "--n", 3)
+    plain = [json.loads(line) for line in out.splitlines()]
+    assert (code, {row["drawn"] for row in plain}) == (0, {1})
+    code, out, _ = run(*asked, "--n", 1, "--best-of", 3, "--by", by)
+    best = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert {row["drawn"] for row in best} == {3}
+    for row in best:  # of an arm the texts are those that are drawn in any case
+        assert row["text"] in [one["text"] for one in plain if one["arm"] == row["arm"]]
+
+
 @pytest.mark.parametrize(
     ("reactions", "works"),
     [
@@ -107,6 +121,7 @@ def test_a_hundred_thousand_likes_count_by_the_latest(run, tmp_path: Path) -> No
         (["fit", "e2p", "--profile", "ME"], "is not fitted to one person: use fitted"),
         (["fit", "fitted", "--profile", "ME"], "there is nothing yet"),
         (["generate", "--profile", "TWO"], "holds 2 people"),
+        (["generate", "--profile", "ME", "--best-of", "2", "--by", "ctr"], "ctr has learned nothing yet"),
         (["learn", "e2p", "--population", "ME", "--held-out", "ME"], "are learned from and held out"),
         (["learn", "e2p", "--population", "TWO", "--held-out", "ME"], "give four at least"),
     ],

@@ -22,7 +22,7 @@ from engine.recommend.clusters import catalogue
 from engine.recommend.item_lm import ItemLM, Shop, born, teach, with_backbone
 from engine.recommend.memory import Task, configured, needs
 
-dice, rows, items = np.random.default_rng(0), 6, 2000
+dice, rows, items = np.random.default_rng(0), 6, int(sys.argv[2])
 lm, method = Backbone.load(), ItemLM(tuning=sys.argv[1])
 stock = catalogue([str(n) for n in range(items)], dice.normal(size=(items, 384)).astype(np.float32))
 shop = Shop(stock, np.ones(items, np.int64), ("x",) * items)
@@ -39,9 +39,11 @@ TASK = Task(10_000, 400, 16, 58)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a program's own peak")
-@pytest.mark.parametrize("tuning", ["frozen", "lora"])
-def test_it_is_within_a_fifth_of_what_is_measured(tuning: str) -> None:
-    done = subprocess.run([sys.executable, "-c", MEASURE, tuning], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(("tuning", "items"), [("frozen", 2000), ("lora", 2000), ("frozen", 60_000)])
+def test_it_is_within_a_fifth_of_what_is_measured(tuning: str, items: int) -> None:
+    """Of many items a third is theirs, of few the batch is all that counts."""
+    command = [sys.executable, "-c", MEASURE, tuning, str(items)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     reckoned, measured = json.loads(done.stdout.splitlines()[-1])
     assert reckoned == pytest.approx(measured, rel=0.2)
 
