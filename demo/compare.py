@@ -41,7 +41,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     @in_words
     def next_pair(request: gr.Request) -> tuple[str, str, str, list[str], list[str], str]:
         pair = studio.next_pair(session_of(studio, request))
-        return pair.id, words.text(pair.left_text), words.text(pair.right_text), [], [], ""
+        left, right = words.text(pair.left_text, pair.id), words.text(pair.right_text, pair.id)
+        return pair.id, left, right, [], [], ""
 
     @in_words
     def vote(pair: str, choice: str, left_marks: list[str], right_marks: list[str], request: gr.Request) -> str:

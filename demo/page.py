@@ -61,7 +61,7 @@ def serve(studio: Studio, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
     _keep_uploads(studio.folder)
     routes = [Route(BACK, back_from_reddit(studio))]
-    return _launch(build(studio), host, port, [], routes, [], home=True)
+    return _launch(build(studio), host, port, ["play.js"], routes, [], home=True)
 
 
 def serve_study(room: Room, host: str, port: int) -> str:

@@ -19,9 +19,11 @@ FEW = 5  # likes, below which the page says what it can and cannot do
 LIKES_TOLD = 4  # of those a text was drawn from; some ways read dozens
 
 
-def text(value: str) -> str:
-    """Inert: escaped, with its line breaks kept by the style sheet; each text keeps its own reading direction."""
-    return f'<div class="said" dir="auto">{html.escape(value)}</div>'
+def text(value: str, trial: str = "") -> str:
+    """Inert: escaped, with its line breaks kept by the style sheet; each text keeps its own reading direction. What
+    lies on the table has the name of its trial: it tells the page that another one came."""
+    named = f' data-trial="{html.escape(trial)}"' if trial else ""
+    return f'<div class="said" dir="auto"{named}>{html.escape(value)}</div>'
 
 
 def heading(title: str) -> str:
@@ -29,10 +31,10 @@ def heading(title: str) -> str:
 
 
 def trial(shown: Shown, side: str) -> str:
-    """A text on the table; the name of the trial tells the page's clock that another one came."""
+    """A text on the table of a study."""
     value = shown.left if side == "left" else shown.right
     letter = f'<b class="letter">{"A" if side == "left" else "B"}</b>' if shown.kind == "pair" else ""
-    return f'{letter}<div class="said" dir="auto" data-trial="{html.escape(shown.id)}">{html.escape(value)}</div>'
+    return letter + text(value, shown.id)
 
 
 def progress(stage: Stage) -> str:
@@ -74,7 +76,7 @@ def card(shown: Card | None) -> str:
         return text(
             "You have seen every post. The model writes on, come back in a moment; or bring more on the Import page"
         )
-    return text(shown.text)
+    return text(shown.text, shown.id)
 
 
 def side(name: str, shown: Side, chosen: bool) -> str:

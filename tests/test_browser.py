@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from collectors.item import Item, Signal, write_reactions
 from collectors.sample import Sample
@@ -225,6 +225,43 @@ def test_a_person_says_why_and_picks_the_best(chromium, tiny_folder: Path, tmp_p
         context.close()
         app.end()
     assert "Traceback" not in app.said()
+
+
+def test_keys_pressed_before_the_next_card_lies_there_say_nothing(chromium, tiny_folder: Path, tmp_path: Path) -> None:
+    """On a slow line: an answer takes a second, and a hasty person presses on."""
+    app = AppProcess(tmp_path / "data", "--model", str(tiny_folder))
+    context = chromium.new_context()
+    page: Page = context.new_page()
+
+    def slowly(route: Route) -> None:
+        page.wait_for_timeout(1_000)
+        route.continue_()
+
+    try:
+        context.route("**/run/predict*", slowly)
+        page.goto(app.url, wait_until="domcontentloaded")
+        page.wait_for_selector("#feed-like")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        wait_for_card(page)
+        first = text_of(page, "#feed-card")
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#feed-card.answered").count() == 1, "seen at once, long before the server's word"
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("old => document.querySelector('#feed-card .said').innerText !== old", arg=first)
+        assert page.locator("#feed-card.answered").count() == 0
+        page.wait_for_timeout(3_000)  # whatever was under way has come
+        assert not page.is_visible("#refusal")
+        page.keyboard.press("u")
+        page.wait_for_function("old => document.querySelector('#feed-card .said').innerText === old", arg=first)
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_function("document.querySelector('#feed-note').innerText.includes('0 liked, 1 disliked')")
+        assert not page.is_visible("#refusal")
+    finally:
+        context.close()
+        app.end()
+    assert [signal.sign for _, signal in Store(tmp_path / "data").reactions(ME) if signal.sign] == [-1]
 
 
 def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
   let box, pressed = true;
   document.addEventListener("click", () => { pressed = true; if (box) box.hidden = true; }, true);
   const tell = (words) => {
+    document.dispatchEvent(new Event("palate-refused"));
     if (box && !pressed && box.textContent === words) return;
     if (!box) {
       box = document.createElement("div");
