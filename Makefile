@@ -12,8 +12,9 @@ lint:           ## style, types, import laws, generated docs
 fix:            ## what can be mended by a program
 	ruff check --fix . && ruff format .
 
-docs tables:    ## write the generated parts of README and docs anew, the tables of docs/results.md among them
+docs tables:    ## write the generated parts of README and docs anew, tables and plots of docs/results.md among them
 	PYTHONPATH=. cog -r README.md docs/*.md
+	python -m studies.benchmarks.reliability docs/images
 
 shots:          ## the screenshots of the README, taken by the browser test
 	PALATE_SHOTS=docs/images python -m pytest tests/test_browser.py -k walk

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from studies.benchmarks import reliability
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -13,6 +17,20 @@ def test_the_generated_parts_are_fresh() -> None:
     command = [sys.executable, "-m", "cogapp", "--check", *pages]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"run: make docs\n{done.stdout}"
+
+
+def test_pictures_of_results_are_fresh() -> None:
+    for name in reliability.drawn():
+        kept = ROOT / "docs" / "images" / f"{name}-calibration.svg"
+        assert kept.read_text(encoding="utf-8") == reliability.picture(name), "run: make docs"
+        assert f"images/{kept.name}" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_several_seeds_are_drawn_as_one() -> None:
+    rows = [{"calibration": [[0.1, 0.0, 10], [0.9, 1.0, 5]]}, {"calibration": [[0.12, 0.3, 30]]}]
+    [low, high] = reliability.pooled(rows)
+    assert low == (pytest.approx(0.115), pytest.approx(0.225), 40)
+    assert high == (pytest.approx(0.9), 1.0, 5)
 
 
 def test_ci_runs_what_the_readme_says() -> None:

@@ -38,6 +38,8 @@ from engine.methods.reranked import Reranked
 from engine.profile import Profile, build
 from engine.recommend.index import EXACT, Index, index, load, looking_at
 from engine.recommend.taste import by_topic, cosine, nearness, spread
+from engine.state import key
+from engine.weights import sha256
 from studies.benchmarks.generation_texts import self_bleu
 from studies.benchmarks.runs import CannotRun, alone, peak_mb, tell
 from studies.benchmarks.scores import ratio
@@ -92,12 +94,14 @@ def run(data: Path, work: Path, size: int = SIZE, each: int = EACH) -> Iterator[
 
 def encoded(data: Path, work: Path, each: int) -> Floats:
     """The vectors of the first `each` texts of both files, no text twice. Raises CannotRun."""
-    kept = work / f"texts-{encoder.NAME}-{each}.npy"
+    for name in FILES:
+        if not (data / name).is_file():
+            raise CannotRun(f"{data / name} is not there: --data is the folder with {' and '.join(FILES)}")
+    of = key({name: sha256(data / name) for name in FILES})
+    kept = work / f"texts-{encoder.NAME}-{each}-{of}.npy"
     if not kept.is_file():
         texts: list[str] = []
         for name in FILES:
-            if not (data / name).is_file():
-                raise CannotRun(f"{data / name} is not there: --data is the folder with {' and '.join(FILES)}")
             with gzip.open(data / name, "rt", encoding="utf-8", newline="") as rows:
                 texts += [row["text"] for _, row in zip(range(each), csv.DictReader(rows), strict=False)]
         work.mkdir(parents=True, exist_ok=True)

@@ -52,11 +52,15 @@ def unit(rows: int, width: int = 32, seed: int = 7) -> np.ndarray:
 def test_texts_are_encoded_once_and_none_twice(data: Path, tmp_path: Path) -> None:
     found = encoded(data, tmp_path / "work", 100)
     assert found.shape[0] == 136  # 64 of each file are the same, and of 100 so are 64
-    for name in FILES:
-        (data / name).unlink()
-    assert np.array_equal(encoded(data, tmp_path / "work", 100), found)  # from what was kept
+    [kept] = (tmp_path / "work").glob("*.npy")
+    np.save(kept, found + 1)
+    assert np.array_equal(encoded(data, tmp_path / "work", 100), found + 1)  # what was kept
+    one, other = (data / name for name in FILES)
+    one.write_bytes(other.read_bytes())
+    assert len(encoded(data, tmp_path / "work", 100)) == 100, "other texts, other vectors"
+    one.unlink()
     with pytest.raises(CannotRun, match=r"jokes.csv.gz is not there"):
-        encoded(data, tmp_path / "work", 99)
+        encoded(data, tmp_path / "work", 100)
 
 
 def test_a_copy_is_as_far_from_its_original_as_a_neighbour() -> None:
