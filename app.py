@@ -75,6 +75,8 @@ def main() -> int:
 
     try:
         check_port(chosen.host, chosen.port)
+        if chosen.study and chosen.rank != "nearness":
+            raise CannotStart("a study shows its own texts in its own order: leave --rank out")
         if chosen.study:
             room = Room.open(
                 chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"

@@ -92,13 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
     )
     chain.add_argument("--population", type=Path, help="many people, for a task-adapted model where there is none yet")
-    chain.set_defaults(command=_cope, best_of=1, **dict.fromkeys(field.name for field in fields(Recipe)))
+    chain.set_defaults(command=_cope, best_of=1, by=None, **dict.fromkeys(field.name for field in fields(Recipe)))
     writing = commands.add_parser(
         "generate", parents=[running, personal, asking], help="write for one person, all methods in one batch"
     )
     writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
     writing.add_argument("--best-of", type=int, default=1, metavar="N", help="draw N texts for each one, keep the best")
-    writing.add_argument("--by", choices=scorers.NAMES, default=scorers.NEAREST, help="which scorer says what is best")
+    writing.add_argument("--by", choices=scorers.NAMES, help="which scorer says what is best (default: nearness)")
     writing.set_defaults(command=_generate)
     commands.add_parser("models", add_help=False, help="known chat models and the memory they need here")
     return parser
@@ -165,6 +165,8 @@ def _learn(options: argparse.Namespace) -> int:
         report |= {"population": named}
         keep(path, lm, method, out, recipe, report)
         print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
+    if recommenders and options.base == "auto":
+        stand_on(lm, options.out)  # also on one that was taught just now
     for one in recommenders:
         print(one.name, flush=True)
         path = one.path(lm, options.out)
@@ -243,8 +245,10 @@ def _generate(options: argparse.Namespace) -> int:
 def _write(lm: Backbone, profile: Profile, arms: Mapping[str, Method], options: argparse.Namespace) -> int:
     ask = Ask(payload=options.topic, n=options.n, seed=options.text_seed)
     best = None
+    if options.best_of < 2 and options.by:
+        raise TrainError(f"there is one text and nothing for {options.by} to choose from: say --best-of 2 or more")
     if options.best_of > 1:
-        chosen = scorers.scorer(options.by, lm, options.data_dir)
+        chosen = scorers.scorer(options.by or scorers.NEAREST, lm, options.data_dir)
         best = Score(lambda texts: chosen.score(profile, encoded(texts)), options.best_of)
     told = {}
     for arm, method in arms.items():

@@ -166,6 +166,7 @@ def _backup(options: argparse.Namespace) -> Iterator[str]:
 def _judge(options: argparse.Namespace) -> Iterator[str]:
     from engine.backbone import Backbone
     from engine.claude import ApiTrouble, Claude, NotPermitted
+    from engine.learning import stand_on
     from engine.recommend.local_judge import LocalJudge
     from engine.recommend.scorers import PLAIN, scorer
     from studies.judge import ClaudeJudge, TasteJudge
@@ -184,6 +185,7 @@ def _judge(options: argparse.Namespace) -> Iterator[str]:
             judge_of = TasteJudge(PLAIN[options.taste], options.taste)
         else:
             lm = Backbone.load(options.model)
+            stand_on(lm, options.data_dir)  # as whatever learned there did
             judge_of = TasteJudge(scorer(options.taste, lm, options.data_dir), f"{options.taste} on {lm.name}")
         yield from judge(store, there, judge_of, personal=True, centred=True)
         return

@@ -23,30 +23,35 @@ class Ranking:
 
     def __init__(self, scorer: Scorer | None) -> None:
         self.scorer = scorer
-        self._ahead: tuple[str, dict[str, float]] = "", {}  # the profile's digest, and scores of texts for it
+        self._ahead: tuple[tuple[str, str], dict[str, float]] = ("", ""), {}  # scores of texts, and for which profile
 
     def score_ahead(self, profile: Profile, texts: Sequence[str], vectors: Floats) -> bool:
         """Score some of N texts with vectors (N, E) for this person; False where nothing is left to do."""
         if self.scorer is None or not profile.liked:
             return False
-        known = self._ahead[1] if self._ahead[0] == profile.digest else {}
+        known = self._ahead[1] if self._ahead[0] == _name(profile) else {}
         order = np.argsort(-cosine(profile, vectors), kind="stable")[:MOST].tolist()
         rows = [n for n in order if texts[n] not in known][: min(AT_ONCE, MOST - len(known))]
         if not rows:
             return False
         some = Texts(tuple(texts[n] for n in rows), vectors[rows])
         said = self.scorer.score(profile, some).tolist()
-        self._ahead = profile.digest, {**known, **dict(zip(some.texts, said, strict=True))}
+        self._ahead = _name(profile), {**known, **dict(zip(some.texts, said, strict=True))}
         return True
 
     def of(self, profile: Profile, texts: Sequence[str], vectors: Floats) -> tuple[list[int], Floats]:
         """Which of N texts the next card may be (M,), and their scores on the scale of cosines (M,)."""
         near = cosine(profile, vectors)
-        digest, known = self._ahead
-        rows = [n for n, text in enumerate(texts) if text in known] if digest == profile.digest else []
+        name, known = self._ahead
+        rows = [n for n, text in enumerate(texts) if text in known] if name == _name(profile) else []
         if len(rows) < LEAST:
             return [*range(len(texts))], near
         said = np.array([known[texts[n]] for n in rows], np.float32)
         spread = float(said.std())
         same = (said - said.mean()) / spread if spread else said * 0
         return rows, near[rows].mean() + near[rows].std() * same
+
+
+def _name(profile: Profile) -> tuple[str, str]:
+    """Of what a scorer is told: the local model as a judge reads the summary too."""
+    return profile.digest, profile.summary

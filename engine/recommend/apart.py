@@ -27,15 +27,17 @@ class Asked:
 
 
 def halves(profile: Profile) -> tuple[list[int], list[int]]:
-    """The rows of both halves of a person's reactions, each in the order they were in; likes and dislikes are parted
-    alike. The same at each call."""
-    first: list[int] = []
+    """The rows of both halves of a person's likes and dislikes, each in the order they were in; a text counts once, by
+    what was said of it last. Likes and dislikes are parted alike. The same at each call."""
+    last = {item.text: row for row, item in enumerate(profile.items) if profile.signals[row].sign}
+    found: tuple[list[int], list[int]] = ([], [])
     dice = random.Random(f"halves of {profile.user}")
     for sign in (1, -1):
-        rows = [row for row, signal in enumerate(profile.signals) if signal.sign == sign]
-        first += dice.sample(rows, len(rows) // 2)
-    taken = set(first)
-    return sorted(first), [row for row in range(len(profile.items)) if row not in taken]
+        rows = [row for row in last.values() if profile.signals[row].sign == sign]
+        first = set(dice.sample(rows, len(rows) // 2))
+        found[0].extend(first)
+        found[1].extend(row for row in rows if row not in first)
+    return sorted(found[0]), sorted(found[1])
 
 
 def asked(people: Sequence[Profile]) -> list[Asked]:
@@ -64,8 +66,14 @@ def told_apart(scorer: Scorer, questions: Sequence[Asked], whose: Sequence[Profi
     """The share of pairs of a like and a dislike that each person's scores put in order (U,), ties as half: the AUC
     within the person. `whose` profiles stand in for their own."""
     told = whose or [question.profile for question in questions]
-    scored = (scorer.score(who, question.items) for who, question in zip(told, questions, strict=True))
+    scored = (scorer.score(without(who, q.items.texts), q.items) for who, q in zip(told, questions, strict=True))
     return np.array([roc_auc_score(q.liked, said) for q, said in zip(questions, scored, strict=True)])
+
+
+def without(profile: Profile, texts: Sequence[str]) -> Profile:
+    """The profile without what is asked about: in one's own half it never stands, in somebody else's it would tell."""
+    there = set(texts)
+    return narrowed(profile, [row for row, item in enumerate(profile.items) if item.text not in there])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +90,14 @@ def popularity(people: Sequence[Profile]) -> Popularity:
     told: dict[str, list[bool]] = {}
     for who in people:
         for item, signal in zip(who.items, who.signals, strict=True):
-            told.setdefault(item.text, []).append(signal.sign > 0)
+            if signal.sign:
+                told.setdefault(item.text, []).append(signal.sign > 0)
     return Popularity({text: (sum(signs) + 1) / (len(signs) + 2) for text, signs in told.items()})
 
 
-def control(scorer: Scorer, people: Sequence[Profile], held_out: Sequence[Profile]) -> dict[str, object]:
-    """Of held-out people: how well their own half tells, and somebody else's; nearness and popularity beside it.
+def control(scorer: Scorer, people: Sequence[Profile], questions: Sequence[Asked]) -> dict[str, object]:
+    """Of two people at least: how well their own half tells, and somebody else's; nearness and popularity beside it.
     `gain` is the mean over people of what their own half adds, `gain_error` its standard error."""
-    questions = asked(held_out)
     others = [*(q.profile for q in questions[1:]), *(q.profile for q in questions[:1])]
     right, wrong = told_apart(scorer, questions), told_apart(scorer, questions, others)
     beside: dict[str, Scorer] = {"nearness": ByVectors(nearness), "popularity": popularity(people)}

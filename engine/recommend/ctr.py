@@ -2,8 +2,10 @@
 
 Each field's value is a vector; a gate that is made of all of them multiplies each (generated features, GE4Rec, arXiv
 2512.14041: the raw vector times the generated one, which the system this is named after loses on its way to the model);
-a small network lifts each to the model's width, one soft token a field, after the prompt. The item's text is one more
-vector among these, or stands in the prompt, where a model reads it. The answer is a softmax over two tokens.
+a small network lifts each to the model's width, one soft token a field, at the end of the question. The item's text is
+one more vector among these, or stands in the question, where a model reads it. The answer is a softmax over two tokens,
+read after the template has closed the turn, where the model answers; at the last soft token itself it learned far more
+slowly (log 2026-11-29).
 
 At birth the gate is 1 and what is said is the share of likes. In two phases the vectors are learned first, without the
 language model, by a small network on what the gate gives (`Encoded`, itself a baseline); then what lifts them, alone;
@@ -125,22 +127,28 @@ def odds(lm: Backbone, method: LLMCTR, state: State, shown: Shown) -> Tensor:
     vectors = features(method, state, shown)  # (B, F, W)
     lifted = linear(state, "in.1", functional.gelu(linear(state, "in.0", vectors)))
     soft = as_tokens(norm(state, "norm", lifted), lm)  # (B, F, D)
-    ids = prompt_ids(lm, method, shown.texts[shown.items[0]] if method.reads else "")
+    ids, closing = prompt_ids(lm, method, shown.texts[shown.items[0]] if method.reads else "")
+    rest = torch.tensor([closing], device=lm.device)
     if method.tuning == "frozen" and not lm.base:  # nothing changes what the prompt is to the model
-        hidden = lm.hidden(soft.to(lm.model.dtype), lm.read(ids, len(shown)))
+        told = torch.cat([soft.to(lm.model.dtype), lm.embed(rest).expand(len(shown), -1, -1)], 1)
+        hidden = lm.hidden(told, lm.read(ids, len(shown)))
     else:
-        words = inside.embedded(lm, state, torch.tensor([ids], device=lm.device)).expand(len(shown), -1, -1)
-        hidden = inside.hidden(lm, state, torch.cat([words, soft.to(words.dtype)], 1))
+        asked, end = (
+            inside.embedded(lm, state, some).expand(len(shown), -1, -1)
+            for some in (torch.tensor([ids], device=lm.device), rest)
+        )
+        hidden = inside.hidden(lm, state, torch.cat([asked, soft.to(asked.dtype), end], 1))
     logits = lm.head(hidden[:, -1].contiguous().to(lm.model.dtype))  # (B, V)
     no, yes = answers(lm)
     said = logits[:, yes] - logits[:, no] + state["offset"]
     return _probed(state, vectors) + state["open"] * said if method.phases == "over" else said
 
 
-def prompt_ids(lm: Backbone, method: LLMCTR, text: str) -> list[int]:
-    """The prompt, which soft tokens follow."""
+def prompt_ids(lm: Backbone, method: LLMCTR, text: str) -> tuple[list[int], list[int]]:
+    """The prompt before the soft tokens and after them."""
     question = method.question.replace("{text}", lm.cut(text, method.longest).replace(PREFIX, ""))
-    return lm.tokens(lm.render([{"role": "user", "content": question}]))
+    before, after = lm.render([{"role": "user", "content": f"{question} What is known: {PREFIX}"}]).split(PREFIX)
+    return lm.tokens(before), lm.tokens(after)
 
 
 def answers(lm: Backbone) -> tuple[int, int]:

@@ -34,7 +34,6 @@ QUESTION = "Will this person find this text funny? Answer 1 for yes and 0 for no
 @dataclass(frozen=True)
 class Like(Recommender):
     name: ClassVar[str] = "ctr"
-    title: ClassVar[str] = "what is likely to be liked"
     recipe: ClassVar[Recipe] = Recipe(steps=100, batch=4, accumulate=1, evaluate_every=25)
 
     inner: LLMCTR = field(default_factory=lambda: LLMCTR(QUESTION, "vector", "over"))
@@ -51,7 +50,8 @@ class Like(Recommender):
     ) -> Trained:
         """Each half of a person is asked about by what the other tells (`apart`)."""
         taught, stop = rows_of(people), rows_of(held_out)
-        edges = {name: edges_of(column) for name, column in taught.columns.items()}
+        # in the precision they are kept in: shares of likes lie on the edges themselves
+        edges = {name: edges_of(column).astype(np.float32).astype(float) for name, column in taught.columns.items()}
         held = stop.shown(edges)
         few = held.at(np.random.default_rng(recipe.seed).permutation(len(held))[:STOPPING])
         out = ctr.teach(

@@ -32,7 +32,6 @@ KEPT = ("names", "sizes", "middles")  # of the catalogue, beside what was learne
 @dataclass(frozen=True)
 class NextText(Recommender):
     name: ClassVar[str] = "item_lm"
-    title: ClassVar[str] = "what people with these likes liked next"
     recipe: ClassVar[Recipe] = Recipe(steps=400, batch=16, accumulate=1, lr=1e-3)
 
     inner: ItemLM = field(default_factory=lambda: ItemLM(told="Texts that somebody liked, oldest first:"))

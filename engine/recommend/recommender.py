@@ -18,7 +18,6 @@ class Recommender(ABC):
     """A scorer that learns from many people. Its dataclass fields are its settings and its provenance."""
 
     name: ClassVar[str]
-    title: ClassVar[str]  # for people
     recipe: ClassVar[Recipe]  # that is meant for it
 
     @abstractmethod

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from engine.backbone import Backbone
 from engine.learning import tell
-from engine.optimise import Progress, Recipe, write_curve
+from engine.optimise import Progress, Recipe, TrainError, write_curve
 from engine.profile import Profile
-from engine.recommend.apart import control
+from engine.recommend.apart import asked, control
+from engine.recommend.clusters import CatalogueError
+from engine.recommend.features import FeatureError
 from engine.recommend.like import Like
 from engine.recommend.local_judge import LocalJudge
 from engine.recommend.next_text import NextText
@@ -38,7 +40,8 @@ def scorer(name: str, lm: Backbone, folder: Path) -> Scorer:
             f"{name} has learned nothing yet for {lm.name}: run python -m engine learn {name} --population FILE "
             f"--out {folder}"
         )
-    return TAUGHT[name].knowing(lm, load(path, TAUGHT[name].facts(lm)))
+    state = {name: tensor.to(lm.device) for name, tensor in load(path, TAUGHT[name].facts(lm)).items()}
+    return TAUGHT[name].knowing(lm, state)
 
 
 def learn(
@@ -55,9 +58,19 @@ def learn(
 ) -> dict[str, object]:
     """Teach a recommender on a population whose sha256 is `named` and keep at `path` what it learned; returns its
     report. Every second of the held-out people stops it, the others judge it. Raises TrainError."""
-    out = recommender.teach(lm, people, held_out[::2], recipe, checkpoint=checkpoint, on_progress=on_progress)
-    report = {"people": len(people), "population": named}
-    report |= control(recommender.knowing(lm, out.state), people, held_out[1::2])
+    if both := {who.user for who in people} & {who.user for who in held_out}:
+        raise TrainError(f"{len(both)} people are learned from and held out: take them out of one file")
+    questions = asked(held_out[1::2])
+    if not people or len(questions) < 2:
+        raise TrainError(
+            f"{len(held_out)} people are held out: give four at least, two stop the training, two judge it"
+        )
+    try:
+        out = recommender.teach(lm, people, held_out[::2], recipe, checkpoint=checkpoint, on_progress=on_progress)
+    except (FeatureError, CatalogueError) as error:
+        raise TrainError(f"{recommender.name} cannot learn from these people: {error}") from error
+    report: dict[str, object] = {"people": len(people), "population": named}
+    report |= control(recommender.knowing(lm, out.state), people, questions)
     save(path, out.state, {**recommender.facts(lm), "population": named})
     write_curve(path.with_suffix(".csv"), out.curve)
     tell(path, lm, recommender, out, recipe, report)

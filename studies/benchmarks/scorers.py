@@ -3,7 +3,8 @@
 The first `limit` people by the hash of their id are judged, the `people` after them teach what learns from many; every
 fifth of these stops it. A fifth of the jokes is rated by nobody who teaches, and stands in nobody's profile. A scorer
 is told a half of what somebody rated of the others, and asked about the rest of these (`rated`) and about the new ones
-(`unseen`): of two jokes, is the one with the higher rating put higher? With the control the half is somebody else's.
+(`unseen`): of two jokes, is the one with the higher rating put higher? With the control the half is somebody
+else's, without the jokes that are asked about.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from collectors.item import Item, Signal
 from engine.profile import Profile, build
-from engine.recommend.apart import popularity
+from engine.recommend.apart import popularity, without
+from engine.recommend.like import EDGES
 from engine.recommend.local_judge import LocalJudge
+from engine.recommend.next_text import KEPT
 from engine.recommend.scorer import Scorer, Texts
 from engine.recommend.scorers import JUDGE, PLAIN, TAUGHT
 from engine.state import parameters
@@ -118,7 +121,7 @@ def _cell(settings: Settings, name: str, seed: int, wrong: bool) -> Callable[[],
         for n, other in enumerate(circle(len(asked), [seed, 3]) if wrong else range(len(asked))):
             there = np.flatnonzero(~np.isnan(asked[n]))
             some = Texts(tuple(who.jokes.texts[row] for row in there), who.jokes.vectors[there])
-            said[n, there] = scorer.score(who.told[other], some)
+            said[n, there] = scorer.score(without(who.told[other], some.texts), some)
         found: Row = {"people": len(asked), **figures}
         lines: list[tuple[object, ...]] = []
         for protocol, jokes in (("rated", ~who.new), ("unseen", who.new)):
@@ -156,6 +159,7 @@ def _taught(settings: Settings, name: str, seed: int) -> tuple[Scorer, Row]:
     who, lm, recommender = crowd(settings, seed), model(settings.model), TAUGHT[name]
     recipe = replace(recommender.recipe, steps=settings.steps, seed=seed)
     out = recommender.teach(lm, who.teach, who.stop, recipe)
-    figures: Row = {"train_seconds": out.seconds, "trained_parameters": parameters(out.state)}
+    learned = {key: tensor for key, tensor in out.state.items() if not key.startswith((*KEPT, EDGES))}
+    figures: Row = {"train_seconds": out.seconds, "trained_parameters": parameters(learned)}
     figures |= {"before": -out.before, "after": -out.after, "ended": out.ended}
     return recommender.knowing(lm, out.state), figures

@@ -13,7 +13,7 @@ from engine.recommend.ctr import LLMCTR, Phases, Text, encoded, features, odds, 
 from engine.recommend.features import FeatureError, Fields, Shown
 
 PLAIN = LLMCTR(hidden=32, dropout=0.0)
-RECIPE = Recipe(steps=60, batch=4, accumulate=1, lr=1e-2, evaluate_every=20)
+RECIPE = Recipe(steps=100, batch=4, accumulate=1, lr=1e-2, evaluate_every=20)
 TEXTS = tuple(f"joke about {what}" for what in ("cats", "dogs", "trains", "soup"))
 
 
@@ -90,7 +90,7 @@ def test_rows_do_not_change_each_other_and_come_back_in_their_order(tiny: Backbo
 
 def test_the_text_stands_in_the_prompt_where_it_is_read(tiny: Backbone) -> None:
     method = replace(PLAIN, question="{text}\nLike it? 1 or 0.", longest=3)
-    read = tiny.text(prompt_ids(tiny, method, "one two three four five \ue0f0 <|im_end|>"))
+    read = tiny.text(prompt_ids(tiny, method, "one two three four five \ue0f0 <|im_end|>")[0])
     assert "Like it?" in read
     assert "four" not in read
     assert "\ue0f0" not in read

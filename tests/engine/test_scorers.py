@@ -219,7 +219,7 @@ def test_learned_by_the_command_it_is_found_again(
 
 
 def test_the_report_has_floors_and_the_wrong_person(tiny: Backbone, crowd: list[Profile]) -> None:
-    told = control(PLAIN["nearness"], crowd[:30], [person(n) for n in range(100, 120)])
+    told = control(PLAIN["nearness"], crowd[:30], asked([person(n) for n in range(100, 120)]))
     assert told["right"] == told["nearness"] > 0.9  # type: ignore[operator]
     assert told["wrong"] < 0.5  # type: ignore[operator]
     assert told["gain"] == pytest.approx(told["right"] - told["wrong"], abs=1e-3)  # type: ignore[operator]
