@@ -258,10 +258,28 @@ def test_keys_pressed_before_the_next_card_lies_there_say_nothing(chromium, tiny
         page.keyboard.press("ArrowLeft")
         page.wait_for_function("document.querySelector('#feed-note').innerText.includes('0 liked, 1 disliked')")
         assert not page.is_visible("#refusal")
+        context.unroute("**/run/predict*")
+        context.route("**/run/predict*", lambda route: route.fulfill(status=503, body="busy"))
+        second = text_of(page, "#feed-card")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("#refusal:not([hidden])")  # a no in words, and the card waits for another try
+        assert page.locator("#feed-card.answered").count() == 0
+        context.unroute("**/run/predict*")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("old => document.querySelector('#feed-card .said').innerText !== old", arg=second)
+        page.keyboard.press("c")
+        wait_for_pair(page)
+        for key in ("ArrowLeft", "ArrowRight", "ArrowLeft"):
+            page.keyboard.press(key)
+        page.wait_for_selector("#reveal .told")
+        page.wait_for_timeout(1_000)
+        assert not page.is_visible("#refusal")
     finally:
         context.close()
         app.end()
-    assert [signal.sign for _, signal in Store(tmp_path / "data").reactions(ME) if signal.sign] == [-1]
+    store = Store(tmp_path / "data")
+    assert [signal.sign for _, signal in store.reactions(ME) if signal.sign] == [-1, 1]
+    assert len(store.ballots()) == 1
 
 
 def test_hostile_texts_are_shown_as_text(chromium, tiny_folder: Path, tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 // One answer a card and a pair: whatever is pressed before the next one lies there would be about nothing that is seen.
-// A card that was answered fades at once; the server's word comes after.
+// A card that was answered fades at once; the server's word comes after. If it is a no, or does not come, the answer may
+// be given again.
 (() => {
   const tables = [
     ["#feed-like, #feed-dislike, #feed-skip", "#feed-card"],
     ["#choose-left, #choose-right, #choose-both, #choose-neither, #skip-pair", "#left-text"],
   ];
-  const answered = new Map();
+  const answered = new Map(), patience = 10_000;
   const lies = (place) => document.querySelector(`${place} [data-trial]`)?.dataset.trial ?? "";
+  const show = () => {
+    const trial = lies("#feed-card");
+    const faded = trial !== "" && trial === answered.get("#feed-card");
+    document.querySelector("#feed-card")?.classList.toggle("answered", faded);
+  };
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#feed-undo")) answered.delete("#feed-card"); // it may come back
     for (const [buttons, place] of tables) {
       if (!event.target.closest(buttons)) continue;
       const trial = lies(place);
@@ -19,13 +24,15 @@
       }
       answered.set(place, trial);
       show();
+      setTimeout(() => again(trial), patience);
     }
   }, true);
-  const show = () => {
-    const trial = lies("#feed-card");
-    const faded = trial !== "" && trial === answered.get("#feed-card");
-    document.querySelector("#feed-card")?.classList.toggle("answered", faded);
+  const again = (trial) => {
+    for (const [place, was] of answered) if (was === trial) answered.delete(place);
+    show();
   };
-  document.addEventListener("palate-refused", () => { answered.clear(); show(); });
+  document.addEventListener("palate-refused", (event) => {
+    for (const trial of answered.values()) if (event.detail.includes(trial)) again(trial);
+  });
   new MutationObserver(show).observe(document, { childList: true, subtree: true });
 })();

@@ -4,8 +4,8 @@
 (() => {
   let box, pressed = true;
   document.addEventListener("click", () => { pressed = true; if (box) box.hidden = true; }, true);
-  const tell = (words) => {
-    document.dispatchEvent(new Event("palate-refused"));
+  const tell = (words, asked) => {
+    document.dispatchEvent(new CustomEvent("palate-refused", { detail: String(asked[1]?.body ?? "") }));
     if (box && !pressed && box.textContent === words) return;
     if (!box) {
       box = document.createElement("div");
@@ -22,13 +22,13 @@
     if (!String(asked[0]?.url ?? asked[0]).includes("/run/predict")) return ask(...asked);
     try {
       const reply = await ask(...asked);
-      if (reply.status === 500) {
+      if (!reply.ok) {
         const told = await reply.clone().json().catch(() => ({}));
-        tell(told.error || "That did not work: reload the page.");
+        tell(told.error || "That did not work: reload the page.", asked);
       }
       return reply;
     } catch (error) {
-      tell("Palate does not answer. What was stored is safe: reload the page once it runs again.");
+      tell("Palate does not answer. What was stored is safe: reload the page once it runs again.", asked);
       throw error;
     }
   };

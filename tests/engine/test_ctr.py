@@ -13,7 +13,7 @@ from engine.recommend.ctr import LLMCTR, Phases, Text, encoded, features, odds, 
 from engine.recommend.features import FeatureError, Fields, Shown
 
 PLAIN = LLMCTR(hidden=32, dropout=0.0)
-RECIPE = Recipe(steps=100, batch=4, accumulate=1, lr=1e-2, evaluate_every=20)
+RECIPE = Recipe(steps=200, batch=4, accumulate=1, lr=1e-2, evaluate_every=20)
 TEXTS = tuple(f"joke about {what}" for what in ("cats", "dogs", "trains", "soup"))
 
 

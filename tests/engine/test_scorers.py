@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import app
 from collectors.item import Item, Signal, write_reactions
 from engine.__main__ import main
 from engine.backbone import Backbone
@@ -16,8 +17,9 @@ from engine.methods import BASES
 from engine.optimise import Recipe, TrainError
 from engine.profile import Profile, build, narrowed
 from engine.recommend import item_lm
-from engine.recommend.apart import asked, control, halves, popularity, told_apart
+from engine.recommend.apart import asked, control, halves, popularity, told_apart, without
 from engine.recommend.clusters import catalogue
+from engine.recommend.features import edges_of, ranged
 from engine.recommend.item_lm import ItemLM, Shop
 from engine.recommend.like import Like, columns, rows_of
 from engine.recommend.next_text import NextText, likes
@@ -25,6 +27,7 @@ from engine.recommend.recommender import Recommender
 from engine.recommend.scorer import Scorer, Texts, encoded
 from engine.recommend.scorers import JUDGE, NAMES, PLAIN, TAUGHT, scorer
 from engine.state import StateError
+from studies.__main__ import _parser as studies_parser
 
 PLACES = ("kitchen", "garden", "office", "cellar", "harbour", "library", "station", "market")
 CATS = [f"My cat sleeps in the {place} and ignores me {n}." for n, place in enumerate(PLACES * 2)]
@@ -137,6 +140,46 @@ def test_no_count_tells_how_its_own_row_was_rated(crowd: list[Profile]) -> None:
     assert with_it.columns["likes"][mine[0]] == columns(told_of, Texts((own,), crowd[0].vectors[:1]))["likes"][0]
 
 
+def test_what_was_only_met_is_neither_told_nor_asked_about_and_a_text_stands_in_one_half(crowd: list[Profile]) -> None:
+    who = crowd[0]
+    met = [Item("made", f"met {n}", "joke", f"A goat passed by, the {n}th.") for n in range(4)]
+    again = Item("other", "again", "joke", who.items[0].text)
+    reactions = list(zip(who.items, who.signals, strict=True))
+    more = [*reactions, *((item, Signal(item.id, 0)) for item in met), (again, Signal(again.id, 1))]
+    both = build("p0", more, topics=False)
+    first, second = halves(both)
+    texts = [both.items[row].text for row in (*first, *second)]
+    assert sorted(texts) == sorted(item.text for item in who.items)
+    assert len(rows_of([both]).labels) == 14
+    assert popularity([both]).share.keys() == {item.text for item in who.items}
+
+
+def test_somebody_elses_half_says_nothing_of_what_is_asked_about(crowd: list[Profile]) -> None:
+    """Of people without a taste, who all like what is liked by most, nobody's half may tell."""
+    dice = np.random.default_rng(0)
+    items = [Item("made", str(n), "joke", text) for n, text in enumerate((*CATS, *TRAINS))]
+    often = dice.random(len(items))
+    people = [
+        build(f"u{n}", [(i, Signal(i.id, 1 if dice.random() < p else -1)) for i, p in zip(items, often, strict=True)],
+              topics=False)
+        for n in range(60)
+    ]  # fmt: skip
+    found = control(PLAIN["nearness"], people, asked(people))
+    assert abs(found["gain"]) < 4 * found["gain_error"]  # type: ignore[operator]
+    [question] = asked(people[:1])
+    stranger = without(people[1], question.items.texts)
+    assert not {item.text for item in stranger.items} & set(question.items.texts)
+
+
+def test_a_share_on_an_edge_is_in_the_same_range_as_it_was_taught(tiny: Backbone, crowd: list[Profile]) -> None:
+    out = Like().teach(tiny, crowd[:20], crowd[30:], RECIPES["ctr"])
+    rows = rows_of(crowd[:20])
+    for name, column in rows.columns.items():
+        before = ranged(column, edges_of(column).astype(np.float32).astype(float))
+        kept = out.state[f"edges.{name}"].double().cpu().numpy()
+        assert np.array_equal(ranged(column, kept), before), name
+
+
 # ---- what is next
 
 
@@ -223,6 +266,29 @@ def test_the_report_has_floors_and_the_wrong_person(tiny: Backbone, crowd: list[
     assert told["right"] == told["nearness"] > 0.9  # type: ignore[operator]
     assert told["wrong"] < 0.5  # type: ignore[operator]
     assert told["gain"] == pytest.approx(told["right"] - told["wrong"], abs=1e-3)  # type: ignore[operator]
+
+
+def test_trouble_with_a_population_is_one_sentence(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], crowd: list[Profile]
+) -> None:
+    def told(name: str, people: list[Profile], *more: str) -> str:
+        write_reactions(tmp_path / "some.jsonl", [(p.user, list(zip(p.items, p.signals, strict=True))) for p in people])
+        asked_for = ["learn", name, "--population", str(tmp_path / "some.jsonl"), "--out", str(tmp_path), *more]
+        assert main([*asked_for, "--steps", "2", "--model", str(tiny_folder)]) == 2
+        return capsys.readouterr().err
+
+    fond = [build(p.user, [(i, Signal(i.id, 1)) for i in p.liked], topics=False) for p in crowd]
+    assert "ctr cannot learn from these people: all" in told("ctr", fond)
+    assert "give four at least" in told("item_lm", crowd[:8])
+    assert "are learned from and held out" in told("item_lm", crowd, "--held-out", str(tmp_path / "some.jsonl"))
+
+
+def test_the_flags_name_all_scorers() -> None:
+    [rank] = [action for action in app.flags()._actions if action.dest == "rank"]
+    assert tuple(rank.choices or ()) == NAMES
+    judges = next(a for a in studies_parser()._actions if isinstance(a.choices, dict)).choices["judge"]  # type: ignore[index]
+    [taste] = [action for action in judges._actions if action.dest == "taste"]
+    assert tuple(taste.choices) == tuple(name for name in NAMES if name != JUDGE)
 
 
 @pytest.mark.parametrize(("one", "match"), [(NextText(), "hold out others"), (Like(), "have the label 1")])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from collectors.item import Item, Signal
+from collectors.item import Item, Signal, write_reactions
+from engine.__main__ import main as learn
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.methods.lora import TAM
@@ -282,3 +283,25 @@ def test_the_command_keeps_its_verdicts_for_those_whose_likes_are_known(tmp_path
     assert "nearness needs no local model" in capsys.readouterr().err
     assert main(["judge", "--data-dir", str(tmp_path / "data"), "--study", STUDY, "--taste", "ctr"]) == 2
     assert "ctr has learned nothing yet" in capsys.readouterr().err
+
+
+def test_what_was_learned_on_a_base_judges_on_that_base(
+    tiny: Backbone, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = small_study(tmp_path / "data")
+    likes = [Item("test", str(n), "joke", cat) for n, cat in enumerate(CATS[:3])]
+    store.add(RATERS[0], [(item, Signal(item.id, 1)) for item in likes])
+    pair = judge_pair(store, RATERS[0], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
+    crowd = [
+        (f"u{n}", [*((Item("t", f"{n}a{k}", "joke", f"{c} {n}"), Signal(f"t:{n}a{k}", 1)) for k, c in enumerate(CATS)),
+                   *((Item("t", f"{n}b{k}", "joke", f"{c} {n}"), Signal(f"t:{n}b{k}", -1)) for k, c in enumerate(CODE))])
+        for n in range(40)
+    ]  # fmt: skip
+    write_reactions(tmp_path / "crowd.jsonl", crowd)
+    quick = ["--steps", "2", "--evaluate-every", "1", "--model", str(tiny_folder)]
+    learned = ["learn", "tam", "ctr", "--population", str(tmp_path / "crowd.jsonl"), "--out", str(tmp_path / "data")]
+    assert learn([*learned, *quick, "--batch", "2", "--accumulate", "1", "--max-target-tokens", "8"]) == 0
+    asked = ["judge", "--data-dir", str(tmp_path / "data"), "--study", STUDY, "--taste", "ctr"]
+    assert main([*asked, "--model", str(tiny_folder)]) in (None, 0)
+    name = f"ctr on {Backbone.load(str(tiny_folder)).name}, knows the rater"
+    assert pair in Register(store).verdicts(name), capsys.readouterr()
