@@ -54,15 +54,8 @@ class Like(Recommender):
         edges = {name: edges_of(column).astype(np.float32).astype(float) for name, column in taught.columns.items()}
         held = stop.shown(edges)
         few = held.at(np.random.default_rng(recipe.seed).permutation(len(held))[:STOPPING])
-        out = ctr.teach(
-            lm,
-            self.inner,
-            taught.shown(edges),
-            few,
-            recipe,
-            checkpoint=checkpoint,
-            on_progress=on_progress,
-        )
+        rows = taught.shown(edges)
+        out = ctr.teach(lm, self.inner, rows, few, recipe, checkpoint=checkpoint, on_progress=on_progress)
         kept = {f"{EDGES}{name}": torch.from_numpy(edge).float().to(lm.device) for name, edge in edges.items()}
         return replace(out, state=out.state | kept)
 

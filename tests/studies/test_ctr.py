@@ -18,6 +18,7 @@ from studies.benchmarks.jester import Settings as JesterSettings
 from studies.benchmarks.jester import folds
 from studies.benchmarks.runs import CannotRun, run
 from studies.benchmarks.scores import WRONG
+from tests.jester_set import jester_set
 
 RECHUB = pytest.mark.skipif(find_spec("torch_rechub") is None, reason="torch-rechub is not installed")
 PEOPLE, JOKES = 40, 50
@@ -26,18 +27,8 @@ FEW = 60
 
 @pytest.fixture(scope="module")
 def jester(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the people like jokes about cats, the others those about trains; some like more than others do."""
-    folder, dice = tmp_path_factory.mktemp("jester"), np.random.default_rng(0)
-    about = ["cats" if n % 2 else "trains" for n in range(JOKES)]
-    texts = [f"A joke about {what}, the {n}th of {what}." for n, what in enumerate(about)]
-    pd.DataFrame({"joke_id": range(JOKES), "text": texts}).to_csv(folder / "jokes.csv", index=False)
-    rated = [
-        (person, joke, float(np.clip(6 * (2 * ((person + joke) % 2) - 1) + person % 5 - 2 + dice.normal(), -10, 10)))
-        for person in range(PEOPLE)
-        for joke in range(JOKES)
-    ]
-    pd.DataFrame(rated, columns=["user_id", "joke_id", "rating"]).to_csv(folder / "ratings.csv.gz", index=False)
-    return folder
+    """Some like more than others do."""
+    return jester_set(tmp_path_factory.mktemp("jester"), PEOPLE, JOKES, generous=2)
 
 
 @pytest.fixture(scope="module")

@@ -4,30 +4,19 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from studies.benchmarks import scorers
 from studies.benchmarks.runs import CannotRun, run
 from studies.benchmarks.scorers import Settings, crowd
+from tests.jester_set import jester_set
 
 PEOPLE, JOKES = 60, 50
 
 
 @pytest.fixture(scope="module")
 def jester(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the people like jokes about cats, the others those about trains."""
-    folder, dice = tmp_path_factory.mktemp("jester"), np.random.default_rng(0)
-    about = ["cats" if n % 2 else "trains" for n in range(JOKES)]
-    texts = [f"A joke about {what}, the {n}th of {what}." for n, what in enumerate(about)]
-    pd.DataFrame({"joke_id": range(JOKES), "text": texts}).to_csv(folder / "jokes.csv", index=False)
-    rated = [
-        (person, joke, float(np.clip(6 * (2 * ((person + joke) % 2) - 1) + dice.normal(), -10, 10)))
-        for person in range(PEOPLE)
-        for joke in range(JOKES)
-    ]
-    pd.DataFrame(rated, columns=["user_id", "joke_id", "rating"]).to_csv(folder / "ratings.csv.gz", index=False)
-    return folder
+    return jester_set(tmp_path_factory.mktemp("jester"), PEOPLE, JOKES)
 
 
 def test_nobody_who_teaches_rated_a_new_joke_and_nothing_is_told_that_is_asked(jester: Path) -> None:
