@@ -292,9 +292,10 @@ def test_what_was_learned_on_a_base_judges_on_that_base(
     likes = [Item("test", str(n), "joke", cat) for n, cat in enumerate(CATS[:3])]
     store.add(RATERS[0], [(item, Signal(item.id, 1)) for item in likes])
     pair = judge_pair(store, RATERS[0], text("item", CATS[3]), text("item", CODE[3]), "left", position=9)
+    said = [*((words, 1) for words in CATS), *((words, -1) for words in CODE)]
     crowd = [
-        (f"u{n}", [*((Item("t", f"{n}a{k}", "joke", f"{c} {n}"), Signal(f"t:{n}a{k}", 1)) for k, c in enumerate(CATS)),
-                   *((Item("t", f"{n}b{k}", "joke", f"{c} {n}"), Signal(f"t:{n}b{k}", -1)) for k, c in enumerate(CODE))])
+        (f"u{n}", [(Item("t", f"{n}-{k}", "joke", f"{words} {n}"), Signal(f"t:{n}-{k}", sign))
+                   for k, (words, sign) in enumerate(said)])
         for n in range(40)
     ]  # fmt: skip
     write_reactions(tmp_path / "crowd.jsonl", crowd)
