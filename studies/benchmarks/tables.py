@@ -296,6 +296,29 @@ def ctr(name: str = "ctr", folder: Path | None = None) -> str:
     return _table((*head, *((PAIRED,) if paired else ()), "trained", "seconds of training"), body)
 
 
+def scorers(name: str = "scorers", folder: Path | None = None) -> str:
+    """A line for each scorer; what it says with somebody else's half stands beside it."""
+    of = dict(_by(result(name, folder)["rows"], "method"))
+    body = [
+        (
+            method,
+            *(
+                _with_halves(some, protocol)
+                for protocol in ("rated", "unseen")
+                for some in (rows, of.get(f"{method}{WRONG}", []))
+            ),
+            f"{rows[0]['people']}",
+            f"{_most(_having(rows, 'trained_parameters'), 'trained_parameters'):,.0f}",
+            f"{median(row.get('train_seconds', 0) for row in rows):.0f}",
+        )
+        for method, rows in of.items()
+        if not method.endswith(WRONG)
+    ]
+    control = WRONG.strip(", ")
+    head = ("scorer", "jokes others rated", control, "new jokes", control, "people judged", "trained")
+    return _table((*head, "seconds of training"), body)
+
+
 def _having(rows: Sequence[Row], key: str) -> list[Row]:
     return [row for row in rows if key in row]
 
@@ -336,4 +359,5 @@ TABLES: dict[str, Callable[[str, Path | None], str]] = {
     "jester": jester,
     "lamp": lamp,
     "movielens": movielens,
+    "scorers": scorers,
 }
