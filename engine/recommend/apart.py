@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from engine.profile import Profile, narrowed
 from engine.recommend.scorer import Scorer, Texts
@@ -65,6 +64,8 @@ def asked(people: Sequence[Profile]) -> list[Asked]:
 def told_apart(scorer: Scorer, questions: Sequence[Asked], whose: Sequence[Profile] = ()) -> NDArray[np.float64]:
     """The share of pairs of a like and a dislike that each person's scores put in order (U,), ties as half: the AUC
     within the person. `whose` profiles stand in for their own."""
+    from sklearn.metrics import roc_auc_score  # late: the app, which only scores, need not load it
+
     told = whose or [question.profile for question in questions]
     scored = (scorer.score(without(who, q.items.texts), q.items) for who, q in zip(told, questions, strict=True))
     return np.array([roc_auc_score(q.liked, said) for q, said in zip(questions, scored, strict=True)])

@@ -22,7 +22,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
@@ -214,7 +213,7 @@ def encoded(method: LLMCTR, taught: Shown, held_out: Shown, seed: int = 0) -> En
 
     def judge(learned: State) -> float:
         with torch.no_grad():
-            return -float(roc_auc_score(held_out.labels, probed(method, learned, held_out).numpy()))
+            return -_auc(held_out, probed(method, learned, held_out).numpy())
 
     return Encoded(optimise(state, gradients, judge, recipe, sparse={"ids"}), method)
 
@@ -280,13 +279,19 @@ def _learned(
         return total
 
     def judge(learned: State) -> float:
-        return -float(roc_auc_score(held_out.labels, _all_odds(lm, method, fixed | learned, held_out)))
+        return -_auc(held_out, _all_odds(lm, method, fixed | learned, held_out))
 
     with lm.learning():
         live = {name: state[name] for name in names}
         found = optimise(live, gradients, judge, recipe, rate=inside.rate, sparse={"ids"}, checkpoint=checkpoint,
                          on_progress=on_progress)  # fmt: skip
     return replace(found, state=fixed | found.state)
+
+
+def _auc(shown: Shown, said: NDArray[np.floating]) -> float:
+    from sklearn.metrics import roc_auc_score  # late: the app, which only scores, need not load it
+
+    return float(roc_auc_score(shown.labels, said))
 
 
 def _entropy(logits: Tensor, shown: Shown) -> Tensor:

@@ -100,7 +100,8 @@ def rows_of(people: Sequence[Profile]) -> Rows:
     whose: list[int] = []
     which: list[int] = []
     for n, who in enumerate(people):
-        for told, rest in (halves(who), halves(who)[::-1]):
+        first, second = halves(who)
+        for told, rest in ((first, second), (second, first)):
             some = Texts(tuple(who.items[row].text for row in rest), who.vectors[rest])
             parts.append(columns(narrowed(who, told), some))
             for row in rest:
