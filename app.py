@@ -56,6 +56,11 @@ def flags() -> argparse.ArgumentParser:
         "many people (python -m engine learn item_lm ctr), or the local model as a judge",
     )
     parser.add_argument("--study", type=Path, metavar="FILE", help="run the study that this TOML file describes")
+    parser.add_argument(
+        "--hosted",
+        action="store_true",
+        help="strangers come: each visitor has an own room, turns at the model are fair, nobody teaches it",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the schedule: which pairs, sides and topics come when")
     return parser
 
@@ -66,8 +71,8 @@ def main() -> int:
     from demo.page import (  # late: --help must not wait for these
         CannotStart,
         Room,
-        Studio,
         check_port,
+        open_house,
         serve,
         serve_study,
         told,
@@ -77,6 +82,8 @@ def main() -> int:
         check_port(chosen.host, chosen.port)
         if chosen.study and chosen.rank != "nearness":
             raise CannotStart("a study shows its own texts in its own order: leave --rank out")
+        if chosen.hosted and (chosen.study or chosen.table):
+            raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
         if chosen.study:
             room = Room.open(
                 chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"
@@ -84,24 +91,25 @@ def main() -> int:
             print("\n".join(told(room.study)), flush=True)
             room.start()
             return _until_ended(serve_study(room, chosen.host, chosen.port), started)
-        studio = Studio.open(
+        house = open_house(
             chosen.data_dir,
-            chosen.model,
-            chosen.quantize,
-            chosen.seed,
-            chosen.summary_model,
-            chosen.encoder,
-            chosen.base == "auto",
-            chosen.rank,
+            hosted=chosen.hosted,
+            seed=chosen.seed,
+            model=chosen.model,
+            quantize=chosen.quantize,
+            summary_model=chosen.summary_model,
+            sentence_encoder=chosen.encoder,
+            base=chosen.base == "auto",
+            rank=chosen.rank,
         )
         if chosen.table:
-            print(studio.import_table(chosen.table, chosen.column).sentences())
+            print(house.import_table(chosen.table, chosen.column).sentences())
     except CannotStart as error:
         print(f"Palate cannot start: {str(error).rstrip('.')}.", file=sys.stderr)
         return 2
-    print(studio.engine_line())
-    studio.start()
-    return _until_ended(serve(studio, chosen.host, chosen.port), started)
+    print(house.engine_line())
+    house.start()
+    return _until_ended(serve(house, chosen.host, chosen.port), started)
 
 
 def _until_ended(address: str, started: float) -> int:

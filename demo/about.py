@@ -3,7 +3,8 @@
 import gradio as gr
 
 from demo import words
-from demo.visitor import COOKIE, in_words, session_of
+from demo.visitor import COOKIE, at, in_words
+from studies.house import House
 from studies.session import Studio
 from studies.store import Refused
 
@@ -19,7 +20,7 @@ that says what goes where. All that is personal lies in one folder; the Taste pa
 """
 
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: the model is named when the person asks for it, not before."""
     gr.HTML("<h3>The model that writes</h3>")
     line = gr.HTML(elem_id="model-line")
@@ -31,7 +32,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     gr.Markdown(TEXT)
     folder = gr.HTML(elem_id="data-folder")
 
-    def sending(session: str) -> tuple[str, gr.Button, gr.Button]:
+    def sending(studio: Studio, session: str) -> tuple[str, gr.Button, gr.Button]:
         now = studio.sending(session)
         return (
             words.sending(now),
@@ -39,22 +40,25 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
             gr.Button(visible=bool(now.since)),
         )
 
+    @in_words
     def about(request: gr.Request) -> tuple[str, str, str, str, gr.Button, gr.Button]:
-        session = session_of(studio, request)
+        studio, session = at(house, request)
         mine = words.about(studio.taste(session))
-        return words.text(studio.engine_line()), mine, words.text(str(studio.folder)), *sending(session)
+        return words.text(studio.engine_line()), mine, words.text(str(studio.folder)), *sending(studio, session)
 
     @in_words
     def agree(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:
         if COOKIE not in dict(request.cookies):  # another site's page can call this as well, but not with the cookie
             raise Refused("a yes counts from this page only: reload it and try again")
-        studio.agree(session := session_of(studio, request), True)
-        return sending(session)
+        studio, session = at(house, request)
+        studio.agree(session, True)
+        return sending(studio, session)
 
     @in_words
     def withdraw(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:
-        studio.agree(session := session_of(studio, request), False)
-        return sending(session)
+        studio, session = at(house, request)
+        studio.agree(session, False)
+        return sending(studio, session)
 
     control = [terms, yes, no]
     shown = [line, mine, folder, *control]

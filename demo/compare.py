@@ -3,8 +3,8 @@
 import gradio as gr
 
 from demo import words
-from demo.visitor import in_words, session_of
-from studies.session import Studio
+from demo.visitor import at, in_words
+from studies.house import House
 
 MARKS = ("sounds_ai", "offensive")
 CHOICES = (
@@ -15,7 +15,7 @@ CHOICES = (
 )
 
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     with gr.Row(elem_id="pair", equal_height=True):
         with gr.Column(min_width=280):
@@ -40,18 +40,21 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def next_pair(request: gr.Request) -> tuple[str, str, str, list[str], list[str], str]:
-        pair = studio.next_pair(session_of(studio, request))
+        studio, session = at(house, request)
+        pair = studio.next_pair(session)
         left, right = words.text(pair.left_text, pair.id), words.text(pair.right_text, pair.id)
         return pair.id, left, right, [], [], ""
 
     @in_words
     def vote(pair: str, choice: str, left_marks: list[str], right_marks: list[str], request: gr.Request) -> str:
         marks = [("left", mark) for mark in left_marks] + [("right", mark) for mark in right_marks]
-        return words.reveal(studio.vote(session_of(studio, request), pair, choice, marks))
+        studio, session = at(house, request)
+        return words.reveal(studio.vote(session, pair, choice, marks))
 
     @in_words
     def undo_vote(request: gr.Request) -> str:
-        return words.reveal(studio.take_back_vote(session_of(studio, request)))
+        studio, session = at(house, request)
+        return words.reveal(studio.take_back_vote(session))
 
     shown = [pair_id, left, right, left_marks, right_marks, reveal]
     sides = [left, right]

@@ -3,11 +3,11 @@
 import gradio as gr
 
 from demo import words
-from demo.visitor import in_words, session_of
-from studies.session import Studio
+from demo.visitor import at, in_words
+from studies.house import House
 
 
-def tab(studio: Studio, page: gr.Blocks) -> None:
+def tab(house: House, page: gr.Blocks) -> None:
     """Lay the tab out and wire it."""
     shown = gr.HTML(elem_id="feed-card", value=words.text("..."))
     with gr.Row(elem_classes="keys"):
@@ -27,13 +27,13 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
 
     @in_words
     def next_card(request: gr.Request) -> tuple[str, str, str]:
-        session = session_of(studio, request)
+        studio, session = at(house, request)
         card = studio.next_card(session)
         return card.id if card else "", words.card(card), words.taste(studio.taste(session))
 
     @in_words
     def react(card: str, choice: str, request: gr.Request) -> tuple[str, str, str]:
-        session = session_of(studio, request)
+        studio, session = at(house, request)
         was = studio.react(session, card, choice)
         following = studio.next_card(session)
         note = words.note(f"That one was {was.source}.") + words.taste(studio.taste(session))
@@ -44,12 +44,13 @@ def tab(studio: Studio, page: gr.Blocks) -> None:
 
     @in_words
     def say_why(card: str, said: str, request: gr.Request) -> tuple[str, gr.Textbox]:
-        studio.say_why(session_of(studio, request), card, said)
+        studio, session = at(house, request)
+        studio.say_why(session, card, said)
         return words.note("Noted. The Train page has all you said."), gr.Textbox(value="", visible=False)
 
     @in_words
     def undo_card(request: gr.Request) -> tuple[str, str, str, str]:
-        session = session_of(studio, request)
+        studio, session = at(house, request)
         card = studio.take_back_card(session)
         told = words.taste(studio.taste(session))
         return card.id if card else "", words.card(card), told, ""

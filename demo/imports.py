@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 
 import gradio as gr
 
 from demo import own_words, words
-from demo.visitor import in_words, session_of
+from demo.visitor import at, in_words
+from studies.house import House
 from studies.importing import SERVICES, Saved
 from studies.session import TROUBLE, Studio
 from studies.signing import BACK
@@ -18,10 +18,11 @@ The data you can ask Reddit, TikTok, Instagram or X for, as the zip you got or a
 table of texts with likes or ratings. What it is is found by looking inside. Votes, likes and saves are read; messages,
 sign-ins and addresses never are. No file leaves this machine, and nothing is saved before you say so.
 """
+Stopped = Callable[[], bool]
 TYPES = [".zip", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".js"]
 
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     gr.Markdown(TEXT)
     file = gr.File(label="An export or a table", file_types=TYPES, elem_id="import-file", height=140)
@@ -64,7 +65,6 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
             stop = gr.Button("Stop", elem_id="texts-stop", variant="stop")
         fetched = gr.HTML(elem_id="texts-note")
     ticket = gr.State("")
-    stopping = Event()
 
     def answers(shown: bool) -> tuple[gr.Button, gr.Button]:
         return gr.Button(visible=shown), gr.Button(visible=shown)
@@ -73,49 +73,56 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     def look(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
         if not path:
             return "", "", *answers(False)
-        preview = studio.imports.preview(session_of(studio, request), Path(path), Path(path).name)
+        studio, session = at(house, request)
+        preview = studio.imports.preview(session, Path(path), Path(path).name)
         return preview.ticket, own_words.preview(preview), *answers(True)
 
     @in_words
     def look_online(
         source: str, address: str, token: str, request: gr.Request
     ) -> tuple[str, str, gr.Button, gr.Button]:
-        preview = studio.imports.look(session_of(studio, request), address, source or "", address, token)
+        studio, session = at(house, request)
+        preview = studio.imports.look(session, address, source or "", address, token)
         return preview.ticket, own_words.preview(preview), *answers(True)
 
     @in_words
     def go_to_reddit(app_id: str, secret: str, stay: bool, request: gr.Request) -> str:
         here = f"{request.url.scheme}://{request.headers['host']}"
-        return own_words.door(studio.reddit.begin(session_of(studio, request), app_id, secret, here, stay))
+        studio, session = at(house, request)
+        return own_words.door(studio.reddit.begin(session, app_id, secret, here, stay))
 
-    def forget_reddit() -> str:
-        studio.reddit.forget()
+    @in_words
+    def forget_reddit(request: gr.Request) -> str:
+        at(house, request)[0].reddit.forget()
         return words.note("No access is kept here. Reddit lists the apps you allowed at reddit.com/prefs/apps.")
 
     @in_words
     def look_at_reddit(request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
-        preview = studio.reddit.look(session_of(studio, request))
+        studio, session = at(house, request)
+        preview = studio.reddit.look(session)
         return preview.ticket, own_words.preview(preview), *answers(True)
 
-    def fetch(begin: Callable[[str], Iterator[Saved]], request: gr.Request) -> Iterator[str]:
-        stopping.clear()
+    def fetch(begin: Callable[[Studio, str, Stopped], Iterator[Saved]], request: gr.Request) -> Iterator[str]:
         yield words.note("Asking.")
         try:
-            for now in begin(session_of(studio, request)):
+            studio, session = at(house, request)
+            studio.stop_fetching.clear()
+            for now in begin(studio, session, studio.stop_fetching.is_set):
                 yield own_words.fetched(now)
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
 
     def fetch_captions(request: gr.Request) -> Iterator[str]:
-        yield from fetch(lambda session: studio.texts.captions(session, stopping.is_set), request)
+        yield from fetch(lambda studio, session, stopped: studio.texts.captions(session, stopped), request)
 
     def fetch_posts(dump: str | None, request: gr.Request) -> Iterator[str]:
         path = Path(dump) if dump else None
-        yield from fetch(lambda session: studio.texts.reddit(session, path, stopping.is_set), request)
+        yield from fetch(lambda studio, session, stopped: studio.texts.reddit(session, path, stopped), request)
 
     def begin(ticket: str, request: gr.Request) -> Iterator[tuple[str, str, gr.File, gr.Button, gr.Button]]:
         try:
-            for now in studio.imports.save(session_of(studio, request), ticket):
+            studio, session = at(house, request)
+            for now in studio.imports.save(session, ticket):
                 yield own_words.saved(now), "", gr.File(), *answers(False)
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
@@ -123,12 +130,18 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def forget(ticket: str, request: gr.Request) -> tuple[str, str, gr.File, gr.Button, gr.Button]:
-        studio.imports.cancel(session_of(studio, request), ticket)
+        studio, session = at(house, request)
+        studio.imports.cancel(session, ticket)
         return words.note("Nothing was saved."), "", gr.File(value=None), *answers(False)
 
     @in_words
     def so_far(request: gr.Request) -> str:
-        return own_words.imports(studio.own.portrait(session_of(studio, request)))
+        studio, session = at(house, request)
+        return own_words.imports(studio.own.portrait(session))
+
+    @in_words
+    def end(request: gr.Request) -> None:
+        at(house, request)[0].stop_fetching.set()
 
     told = [note, found, file, cancel, save]
     file.upload(look, file, [ticket, found, cancel, save], api_visibility="private")
@@ -139,7 +152,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     look_there.click(look_at_reddit, None, [ticket, found, cancel, save], api_visibility="private")
     captions.click(fetch_captions, None, fetched, api_visibility="private", show_progress="hidden")
     archive.click(fetch_posts, dump, fetched, api_visibility="private", show_progress="hidden")
-    stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(end, None, None, queue=False, api_visibility="private", show_progress="hidden")
     save.click(begin, ticket, told, api_visibility="private", show_progress="hidden")
     cancel.click(forget, ticket, told, queue=False, api_visibility="private", show_progress="hidden")
     opened.select(so_far, None, note, queue=False, api_visibility="private", show_progress="hidden")

@@ -6,8 +6,9 @@ import gradio as gr
 from gradio.events import Dependency
 
 from demo import words
-from demo.visitor import in_words, session_of
-from studies.session import Liked, Studio
+from demo.visitor import at, in_words
+from studies.house import House
+from studies.session import Liked
 
 Rows = list[list[object]]  # text, best, why
 
@@ -16,7 +17,7 @@ COLUMNS = ["what you liked", "best", "why you like it"]
 WIDTHS: list[str | int] = ["48%", "16%", "36%"]
 
 
-def lay_out(studio: Studio, opened: gr.Tab) -> Dependency:
+def lay_out(house: House, opened: gr.Tab) -> Dependency:
     """Lay it out and wire it; returns what happens when the person keeps what they said."""
     with gr.Accordion("Your best, and why you like them", open=False, elem_id="likes"):
         gr.Markdown(
@@ -37,18 +38,20 @@ def lay_out(studio: Studio, opened: gr.Tab) -> Dependency:
 
     @in_words
     def mine(now: Rows, had: list[Liked], request: gr.Request) -> tuple[Rows, list[Liked]]:
-        stored = studio.likes(session_of(studio, request))[:SHOWN]
+        studio, session = at(house, request)
+        stored = studio.likes(session)[:SHOWN]
         unsaved = {liked.text: liked for liked in typed(now, had)}
         return as_rows([unsaved.get(liked.text, liked) for liked in stored]), stored
 
     @in_words
     def kept(now: Rows, had: list[Liked], request: gr.Request) -> tuple[str, list[Liked]]:
-        changed = studio.remark(session_of(studio, request), typed(now, had))
+        studio, session = at(house, request)
+        changed = studio.remark(session, typed(now, had))
         return words.note(f"Kept: {changed} changed." if changed else "Nothing has changed."), as_likes(now)
 
     @in_words
     def drafted(now: Rows, request: gr.Request) -> tuple[Rows, str]:
-        session_of(studio, request)
+        studio, _ = at(house, request)
         likes = as_likes(now)
         bare = sorted((liked for liked in likes if not liked.why), key=lambda liked: not liked.picked)
         texts = [liked.text for liked in bare]

@@ -13,35 +13,37 @@ from starlette.routing import Route
 from demo import about, compare, feed, imports, profile, results, study, train
 from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
+from studies.house import House
+from studies.house import open_house as open_house
 from studies.importing import DAY
 from studies.rooms import Room
-from studies.session import CannotStart, Studio
+from studies.session import CannotStart
 from studies.signing import BACK
 
 ASSETS = Path(__file__).parent / "assets"
 MAX_FILE = "200mb"  # that a stranger may bring to a study; at home the machine is one's own
 
 
-def build(studio: Studio) -> gr.Blocks:
-    """All tabs, wired to one studio."""
+def build(house: House) -> gr.Blocks:
+    """All tabs, wired to the rooms of one house."""
     page: gr.Blocks
     with gr.Blocks(title="Palate", analytics_enabled=False, delete_cache=(3600, DAY)) as page:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Feed", elem_id="tab-feed"):
-                feed.tab(studio, page)
+                feed.tab(house, page)
             with gr.Tab("Compare", elem_id="tab-compare") as compare_tab:
-                compare.tab(studio, compare_tab)
+                compare.tab(house, compare_tab)
             with gr.Tab("Results", elem_id="tab-results") as results_tab:
-                results.tab(studio, results_tab)
+                results.tab(house, results_tab)
             with gr.Tab("Import", elem_id="tab-import") as import_tab:
-                imports.tab(studio, import_tab)
+                imports.tab(house, import_tab)
             with gr.Tab("Taste", elem_id="tab-taste") as profile_tab:
-                profile.tab(studio, profile_tab)
+                profile.tab(house, profile_tab)
             with gr.Tab("Train", elem_id="tab-train") as train_tab:
-                train.tab(studio, train_tab)
+                train.tab(house, train_tab)
             with gr.Tab("About", elem_id="tab-about") as about_tab:
-                about.tab(studio, about_tab)
+                about.tab(house, about_tab)
         gr.HTML((ASSETS / "help.html").read_text(encoding="utf-8"), elem_id="help")
     return page
 
@@ -57,11 +59,13 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
-def serve(studio: Studio, host: str, port: int) -> str:
+def serve(house: House, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
-    _keep_uploads(studio.folder)
-    routes = [Route(BACK, back_from_reddit(studio))]
-    return _launch(build(studio), host, port, ["play.js"], routes, [], home=True)
+    _keep_uploads(house.folder)
+    routes = [Route(BACK, back_from_reddit(house))]
+    home = not house.hosted
+    limit = None if home else MAX_FILE
+    return _launch(build(house), host, port, ["play.js"], routes, [], home=home, max_file_size=limit)
 
 
 def serve_study(room: Room, host: str, port: int) -> str:

@@ -8,16 +8,16 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from demo import own_words, words
-from demo.visitor import in_words, session_of
+from demo.visitor import at, in_words
+from studies.house import House
 from studies.own import Point, Portrait
-from studies.session import Studio
 from studies.store import Refused
 
 SHOWN = 60  # likes of a topic, the latest
 COLOURS = 9  # topics of the map that have one
 
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     head = gr.HTML(elem_id="portrait")
     with gr.Accordion("Change it", open=False, elem_id="portrait-edit"):
@@ -50,7 +50,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def show(now: str | None, request: gr.Request) -> tuple[str, gr.Dropdown, gr.Plot]:
-        told = studio.own.portrait(session_of(studio, request))
+        studio, session = at(house, request)
+        told = studio.own.portrait(session)
         choices = own_words.topic_choices(told)
         known = {value for _, value in choices}
         value = now if now in known else None
@@ -62,7 +63,8 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def members(anchor: str | None, request: gr.Request) -> gr.CheckboxGroup:
-        found = studio.own.members(session_of(studio, request), anchor or "")[:SHOWN]
+        studio, session = at(house, request)
+        found = studio.own.members(session, anchor or "")[:SHOWN]
         return gr.CheckboxGroup([(item.text[:160], item.id) for item in found], value=[])
 
     def editing(kind: str) -> Callable[..., str]:
@@ -70,7 +72,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
         @in_words
         def change(anchor: str | None, name: str, request: gr.Request) -> str:
-            session = session_of(studio, request)
+            studio, session = at(house, request)
             told = studio.own.portrait(session)
             pinned = [topic for topic in told.topics if topic.pinned]
             held = {topic.anchor for topic in (told.muted if kind == "mute" else pinned)}
@@ -82,28 +84,31 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def take_out(anchor: str | None, ticked: list[str], request: gr.Request) -> str:
-        session = session_of(studio, request)
+        studio, session = at(house, request)
         ids = ticked or [item.id for item in studio.own.members(session, anchor or "")]
         studio.own.edit(session, "out", ids)
         return words.note(f"{len(ids)} taken out.")
 
     @in_words
     def the_map(request: gr.Request) -> gr.Plot:
-        points = studio.own.taste_map(session_of(studio, request))
+        studio, session = at(house, request)
+        points = studio.own.taste_map(session)
         if len(points) < 3:
             raise Refused("like three things and there is something to draw")
         return gr.Plot(scatter(points), visible=True)
 
     @in_words
     def export(request: gr.Request) -> gr.DownloadButton:
-        path = studio.own.export_me(session_of(studio, request))
+        studio, session = at(house, request)
+        path = studio.own.export_me(session)
         return gr.DownloadButton(f"Download {path.name}", value=str(path), visible=True)
 
     @in_words
     def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox, gr.DownloadButton]:
         if typed.strip() != "DELETE":
             raise Refused("nothing was deleted: type DELETE in capitals")
-        studio.own.delete_me(session_of(studio, request))
+        studio, session = at(house, request)
+        studio.own.delete_me(session)
         told = "Deleted: votes, likes, texts, fits. Reload the page to begin anew."
         return words.note(told), gr.Textbox(value="", visible=False), gr.DownloadButton(visible=False)
 

@@ -4,16 +4,17 @@ import gradio as gr
 import pandas as pd
 import plotly.graph_objects as go
 
+from demo.visitor import at, in_words
+from studies.house import House
 from studies.pairs import title
 from studies.ratings import Rate, Standing
-from studies.session import Studio
 
 ENOUGH = 10  # votes on an arm below which its interval says more than the votes do
 COLUMNS = ["who wrote it", "strength", "95 % interval", "won-lost-tied", "liked", "disliked", "sounds AI"]
 WIDTHS: list[str | int] = ["24%", "11%", "15%", "14%", "12%", "12%", "12%"]
 
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: nothing is fetched before the person opens it."""
     note = gr.Markdown(elem_id="results-note")
     table = gr.Dataframe(
@@ -21,7 +22,9 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
     )
     plot = gr.Plot(elem_id="results-plot", show_label=False, visible=False)
 
-    def results() -> tuple[str, pd.DataFrame, gr.Plot]:
+    @in_words
+    def results(request: gr.Request) -> tuple[str, pd.DataFrame, gr.Plot]:
+        studio, _ = at(house, request)
         standings, rates = studio.standings(), studio.rates()
         figure = as_plot(standings)
         return headline(standings), as_table(standings, rates), gr.Plot(figure, visible=figure is not None)

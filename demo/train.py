@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from demo import likes, words
-from demo.visitor import in_words, session_of
+from demo.visitor import at, in_words
+from studies.house import House
 from studies.session import TROUBLE, Studio
 from studies.teaching import Fitting
 
+Stopped = Callable[[], bool]
 
-def tab(studio: Studio, opened: gr.Tab) -> None:
+
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: the ways are named when the person asks for them, not before."""
     gr.Markdown("### Who takes part\nA choice holds from the next pair that is written. The floor always takes part.")
     chosen = gr.CheckboxGroup([], elem_id="ways", show_label=False)
@@ -23,7 +25,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         "every fifth of them held out, and kept only if they do better on those. An adapter can be refined once more: "
         "from pairs of what you liked and disliked, and of what you liked and the model would write for anybody."
     )
-    kept = likes.lay_out(studio, opened)
+    kept = likes.lay_out(house, opened)
     own = gr.Dropdown([], label="What is fitted", elem_id="fit-arm")
     with gr.Row(elem_classes="keys"):
         start = gr.Button("Fit to my likes", elem_id="fit", variant="primary")
@@ -40,11 +42,11 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         stop = gr.Button("Stop", elem_id="fit-stop", variant="stop")
     note = gr.HTML(elem_id="fit-note")
     plot = gr.Plot(elem_id="fit-plot", show_label=False, visible=False)
-    stopping = Event()
 
     @in_words
     def ways(fitted: str | None, request: gr.Request) -> tuple[gr.CheckboxGroup, str, gr.Dropdown, gr.Dropdown]:
-        told = studio.ways(session_of(studio, request))
+        studio, session = at(house, request)
+        told = studio.ways(session)
         ticked = gr.CheckboxGroup([(way.title, way.arm) for way in told], value=[way.arm for way in told if way.chosen])
         mine = [(way.title, way.arm) for way in told if way.fittable]
         many = [(way.title, way.arm) for way in told if way.teachable]
@@ -52,23 +54,31 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
 
     @in_words
     def choose(arms: list[str], request: gr.Request) -> None:
-        studio.choose(session_of(studio, request), arms)
+        studio, session = at(house, request)
+        studio.choose(session, arms)
 
     def fit(way: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
-        yield from shown(lambda: studio.fit(session_of(studio, request), way or "", stopping.is_set))
+        yield from shown(lambda studio, session, stopped: studio.fit(session, way or "", stopped), request)
 
     def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
         if not way or not file:
             raise gr.Error("choose a way and a file first", title="Not done", duration=6, print_exception=False)
-        yield from shown(lambda: studio.teach(session_of(studio, request), way, Path(file), stopping.is_set))
+        yield from shown(lambda studio, session, stopped: studio.teach(session, way, Path(file), stopped), request)
 
-    def shown(begin: Callable[[], Iterator[Fitting]]) -> Iterator[tuple[str, gr.Plot]]:
-        stopping.clear()
+    def shown(
+        begin: Callable[[Studio, str, Stopped], Iterator[Fitting]], request: gr.Request
+    ) -> Iterator[tuple[str, gr.Plot]]:
+        studio, session = at(house, request)
+        studio.stop_teaching.clear()
         try:
-            for now in begin():
+            for now in begin(studio, session, studio.stop_teaching.is_set):
                 yield words.fitting(now), gr.Plot(curve(now), visible=bool(now.curve))
         except TROUBLE as error:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+
+    @in_words
+    def end(request: gr.Request) -> None:
+        at(house, request)[0].stop_teaching.set()
 
     opened.select(ways, own, [chosen, lacks, own, arm], queue=False, api_visibility="private", show_progress="hidden")
     chosen.input(choose, chosen, None, queue=False, api_visibility="private", show_progress="hidden")
@@ -78,7 +88,7 @@ def tab(studio: Studio, opened: gr.Tab) -> None:
         teach.click(learn, [arm, crowd], [note, plot], api_visibility="private", show_progress="hidden"),
     ):
         done.then(ways, own, [chosen, lacks, own, arm], api_visibility="private", show_progress="hidden")
-    stop.click(stopping.set, None, None, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(end, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
 
 def curve(now: Fitting) -> go.Figure:

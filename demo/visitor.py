@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studies.house import House
 from studies.session import TROUBLE, Studio
 
 COOKIE = "palate_visitor"
@@ -65,20 +66,20 @@ def cookie_of(request: gr.Request) -> str:
     return cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
 
 
-def session_of(studio: Studio, request: gr.Request) -> str:
-    """The caller's session, made known to the studio."""
+def at(house: House, request: gr.Request) -> tuple[Studio, str]:
+    """The caller's room, and their session in it."""
     session = cookie_of(request)
-    studio.enter(session)
-    return session
+    return house.room(session, request.client.host if request.client else ""), session
 
 
-def back_from_reddit(studio: Studio) -> Callable[[Request], HTMLResponse]:
+def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
     """Where Reddit sends the browser after it asked the person: the answer counts for the session that began."""
 
     def signed_in(request: Request) -> HTMLResponse:
         state, code = (request.query_params.get(name, "") for name in ("state", "code"))
+        session = request.cookies.get(COOKIE, "")
         try:
-            studio.reddit.finish(request.cookies.get(COOKIE, ""), state, code)
+            house.room(session).reddit.finish(session, state, code)
         except TROUBLE as error:
             return HTMLResponse(f"<p>{html.escape(str(error))}</p><p><a href='/'>Back to Palate</a></p>", 400)
         return HTMLResponse("<p>Signed in. Close this tab and press Look on the Import page.</p>")

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 from collectors.detect import open_source
 from collectors.item import CollectError, ImportReport, Item, one_line
@@ -37,6 +39,7 @@ from studies.schedule import HUMAN
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.teaching import Fitting, Teacher
+from studies.turns import Turns
 from studies.worker import Worker
 
 FEED_CHOICE = 400  # unseen texts among which the next card is chosen
@@ -65,6 +68,15 @@ class BlindPair:
     id: str
     left_text: str
     right_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pair that is still to be written: how many turns at the model come first, and about how many seconds are left,
+    0 where nothing is known yet."""
+
+    before: int
+    seconds_left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,36 +171,26 @@ CANNOT_OPEN = (StoreError, WeightsError, BackboneError, CollectError, StateError
 TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app runs; each message is for people
 
 
-class Studio:
-    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """All that is loaded once, however many rooms there are."""
 
-    def __init__(
-        self, store: Store, lm: Backbone, seed: int = 0, claude: Claude | None = None, ranks: Scorer | None = None
-    ) -> None:
-        self.store, self.lm = store, lm
-        store.add(ME, Sample())
-        self.claude = claude
-        self.worker = Worker(store, lm, ME, seed, claude, ranks)
-        self.teacher = Teacher(lm, self.folder, self.worker.poke)
-        self.imports = Imports(store, self.worker.poke)
-        self.texts = Fetching(store, self.worker.poke)
-        self.reddit = RedditDoor(store, self.imports)
-        self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
-        self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
+    lm: Backbone
+    claude: Claude | None
+    ranks: Scorer | None
 
     @classmethod
-    def open(
+    def load(
         cls,
         data_dir: Path,
         model: str | None = None,
         quantize: Quantize = "auto",
-        seed: int = 0,
         summary_model: str = "",
         sentence_encoder: str | None = None,
         base: bool = True,
         rank: str = NEAREST,
-    ) -> "Studio":
-        """Open the data folder and load the models; raises CannotStart.
+    ) -> "Engine":
+        """Load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
@@ -196,14 +198,50 @@ class Studio:
         """
         try:
             encoder.use(sentence_encoder)
-            store = Store(data_dir)
             claude = Claude.from_environment(summary_model) if summary_model else None
             lm = Backbone.load(model, quantize)
             if base:
                 stand_on(lm, data_dir)
-            return cls(store, lm, seed, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
+            return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
+
+
+class Studio:
+    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        lm: Backbone,
+        seed: int = 0,
+        claude: Claude | None = None,
+        ranks: Scorer | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        self.store, self.lm = store, lm
+        store.add(ME, Sample())
+        self.claude = claude
+        self.worker = Worker(store, lm, ME, seed, claude, ranks, turns)
+        self.teacher = Teacher(lm, self.folder, self.worker.poke)
+        self.imports = Imports(store, self.worker.poke)
+        self.texts = Fetching(store, self.worker.poke)
+        self.reddit = RedditDoor(store, self.imports)
+        self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
+        self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
+        self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
+
+    @classmethod
+    def open(
+        cls, data_dir: Path, model: str | None = None, quantize: Quantize = "auto", seed: int = 0, **engine: Any
+    ) -> "Studio":
+        """Open one person's data folder and load the models; raises CannotStart. The rest as in `Engine.load`."""
+        try:
+            store = Store(data_dir)  # before a model is loaded for nothing
+        except StoreError as error:
+            raise CannotStart(str(error)) from error
+        found = Engine.load(data_dir, model, quantize, **engine)
+        return cls(store, found.lm, seed, found.claude, found.ranks)
 
     def start(self) -> None:
         sweep(self.folder / "uploads")
@@ -346,21 +384,30 @@ class Studio:
 
     def next_pair(self, session: str, patience: float = PATIENCE) -> BlindPair:
         """The pair to judge: the one on the table, or the next that is ready. Raises NotReady after `patience`."""
+        return next(told for told in self.coming(session, patience) if isinstance(told, BlindPair))
+
+    def coming(self, session: str, patience: float = PATIENCE) -> Iterator[Waiting | BlindPair]:
+        """The pair to judge, and until it is there, each second how long that will take. Raises NotReady after
+        `patience` seconds."""
         deadline = time.monotonic() + patience
         rater = self.store.rater(session)
-        failures = self.worker.failures
-        while True:
-            row = self.store.open_trial(session, "pair")
-            for waiting in [] if row else self.store.ready(rater, "pair"):
-                row = row or self.store.show(waiting["id"], session)
-            self.worker.poke()
-            if row:
-                return BlindPair(row["id"], row["left_text"], row["right_text"])
-            if self.worker.failures > failures:
-                raise NotReady(f"no pair could be written ({self.worker.failure}): try again")
-            if (left := deadline - time.monotonic()) <= 0:
-                raise NotReady("the next pair is still being written: try again in a moment")
-            self.worker.wait(min(left, 1.0))
+        worker = self.worker
+        failures = worker.failures
+        with worker.somebody_waits():
+            while True:
+                row = self.store.open_trial(session, "pair")
+                for waiting in [] if row else self.store.ready(rater, "pair"):
+                    row = row or self.store.show(waiting["id"], session)
+                worker.poke()
+                if row:
+                    break
+                if worker.failures > failures:
+                    raise NotReady(f"no pair could be written ({worker.failure}): try again")
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise NotReady("the next pair is still being written: try again in a moment")
+                yield Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker))
+                worker.wait(min(left, 1.0))
+        yield BlindPair(row["id"], row["left_text"], row["right_text"])
 
     def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
         """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
@@ -490,4 +537,5 @@ class Studio:
         return self.store.db.folder.resolve()
 
     def engine_line(self) -> str:
+        """Which model writes, and how it runs."""
         return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"

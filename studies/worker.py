@@ -5,7 +5,8 @@ API for the summary, after a yes: a slow answer keeps no pair waiting.
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 from collectors.item import Item, Signal
@@ -18,6 +19,7 @@ from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.ranking import Ranking
 from studies.store import LOCAL, Store
+from studies.turns import Turns
 
 READY_PAIRS = 2  # at least; for a moment there may be one more
 SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is written anew
@@ -46,9 +48,12 @@ class Worker(threading.Thread):
         seed: int,
         claude: Claude | None = None,
         scorer: Scorer | None = None,
+        turns: Turns | None = None,
     ) -> None:
         super().__init__(name="worker", daemon=True)
         self.ranking = Ranking(scorer)
+        self.turns = turns or Turns()
+        self.waited_for = 0  # people who wait for a pair right now
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
         self.unread = 0
@@ -89,6 +94,7 @@ class Worker(threading.Thread):
         self._closing.set()
         self.writer.close()
         self._wanted.set()
+        self.turns.look_again()
         if self.is_alive():
             self.join()
 
@@ -97,15 +103,34 @@ class Worker(threading.Thread):
         self._wanted.set()
         self.writer.poke()
 
+    @contextmanager
+    def somebody_waits(self) -> Iterator[None]:
+        """Held while a person waits for a pair: its turn comes before those that write ahead."""
+        with self._changed:
+            self.waited_for += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.waited_for -= 1
+
     def wait(self, seconds: float) -> None:
         """Wait until something became ready or failed, at most `seconds`."""
         with self._changed:
             self._changed.wait(seconds)
 
     def _one_step(self) -> bool:
-        """Do the most urgent thing; False when there is nothing to do."""
+        """Do the most urgent thing; False when there is nothing to do. What the model writes waits for its turn, and is
+        chosen anew then: the person went on meanwhile."""
         with self.resting:
-            return self._step()
+            by_model, work = self._most_urgent()
+            if not by_model:
+                return work()
+        with self.turns.turn(self, bool(self.waited_for), self._closing.is_set) as mine:
+            if not mine:
+                return False
+            with self.resting:
+                return self._most_urgent()[1]()
 
     def forget(self) -> None:
         """Begin anew: everything was deleted."""
@@ -114,28 +139,38 @@ class Worker(threading.Thread):
         self.profile = self.book.profile(())
         self.ranking = Ranking(self.ranking.scorer)
 
-    def _step(self) -> bool:
+    def _most_urgent(self) -> tuple[bool, Callable[[], bool]]:
+        """Whether the model is needed for it, and what is to be done."""
         person = self._person()
         if not self.store.ready(self.rater, "pair"):
-            return self._fruit(make_pairs(self.store, self.lm, person, 1))  # somebody may wait: one is quicker than two
+            return True, lambda: self._write_pairs(person, 1)  # somebody may wait: one is quicker than two
         if self._summary_is_old(person):
-            text = summarize(self.lm, person.profile)
-            self.store.save_summary(self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint)
-            return True
+            return True, lambda: self._summarize(person)
         if ready_pairs(self.store, self.lm, person) < READY_PAIRS:
             # two at once: four rows cost hardly more than two, so this is nearly twice the pairs a minute
-            return self._fruit(make_pairs(self.store, self.lm, person, READY_PAIRS))
+            return True, lambda: self._write_pairs(person, READY_PAIRS)
         if not self.store.ready(self.rater, "card"):
-            turn = self.store.cards_written(self.rater)
-            return self._fruit(make_card(self.store, self.lm, person, turn))
+            return True, lambda: self._write_card(person)
+        return False, self._read_ahead
+
+    def _write_pairs(self, person: Person, count: int) -> bool:
+        return self._fruit(make_pairs(self.store, self.lm, person, count))
+
+    def _write_card(self, person: Person) -> bool:
+        return self._fruit(make_card(self.store, self.lm, person, self.store.cards_written(self.rater)))
+
+    def _summarize(self, person: Person) -> bool:
+        text = summarize(self.lm, person.profile)
+        self.store.save_summary(self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint)
+        return True
+
+    def _read_ahead(self) -> bool:
+        """Encode what was imported, then texts of the feed before they are chosen from, and score these; False when all
+        is done."""
         if self._missing:
             self.store.vectors.keep(self._missing[:AT_ONCE])
             del self._missing[:AT_ONCE]
             return True
-        return self._read_ahead()
-
-    def _read_ahead(self) -> bool:
-        """Encode texts of the feed before they are chosen from, then score them; False when all are."""
         coming = [item.text for item in self.store.unseen(self.rater, "feed", AHEAD)]
         missing = self.store.vectors.missing(coming)
         self.store.vectors.keep(missing[:AT_ONCE])
