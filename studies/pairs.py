@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from collectors.item import clean_text
@@ -19,6 +19,7 @@ from engine.summary import whole_sentences
 from studies.leaks import void_reason
 from studies.schedule import HUMAN, Slot, ask_seed, schedule_id, slot
 from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
+from studies.wish import ANYTHING, Wish
 
 FLOOR = tuple(arm for arm, method in ARMS.items() if method.name == "none")  # without it a win says nothing
 # Six ways to begin with: of twenty, each would be met too rarely in an evening to say anything.
@@ -32,11 +33,21 @@ MAX_ATTEMPTS = 4  # a position that stays void that often is given up, so that n
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom we write for, at this moment: the profile, which summary stands in it, and the schedule's seed."""
+    """Whom we write for, at this moment: the profile, which summary stands in it, the schedule's seed, and what they
+    want to judge."""
 
     profile: Profile
     summary: str | None
     seed: int
+    wish: Wish = ANYTHING
+
+    def schedule(self, arms: Sequence[str]) -> str:
+        """The name of the schedule that holds while these arms take part."""
+        return schedule_id(self.seed, [*arms, *self.wish.parts])
+
+    def about(self, position: int, topic: str) -> str:
+        """What the pair at `position` is about, where the schedule says `topic`."""
+        return self.wish.payload(self.seed, position, topic, self.profile)
 
 
 def selected(store: Store, rater: str) -> set[str]:
@@ -55,15 +66,17 @@ def lacking(store: Store, lm: Backbone, profile: Profile) -> dict[str, str]:
     return missing
 
 
-def arms_for(store: Store, lm: Backbone, profile: Profile) -> list[str]:
-    """The arms that can run for this person now."""
-    missing = lacking(store, lm, profile)
-    return [arm for arm in [*ARMS, HUMAN] if arm not in missing]
+def arms_for(store: Store, lm: Backbone, person: Person) -> list[str]:
+    """The arms that can run for this person now. People's posts are about anything: they meet no text about something
+    that was asked for."""
+    missing = lacking(store, lm, person.profile)
+    humans = [] if person.wish.parts else [HUMAN]
+    return [arm for arm in [*ARMS, *humans] if arm not in missing]
 
 
 def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
     """How many pairs of the schedule that holds now wait to be shown."""
-    schedule = schedule_id(person.seed, arms_for(store, lm, person.profile))
+    schedule = person.schedule(arms_for(store, lm, person))
     return sum(waiting["schedule"] == schedule for waiting in store.ready(person.profile.user, "pair"))
 
 
@@ -100,11 +113,14 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     Then waiting pairs of another schedule (an arm came or went since) are taken out: nobody has seen them.
     """
     profile = person.profile
-    arms = arms_for(store, lm, profile)
-    schedule = schedule_id(person.seed, arms)
+    arms = arms_for(store, lm, person)
+    schedule = person.schedule(arms)
     humans = _humans(store, profile)
     slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
-    asks = {p: Ask(payload=slots[p].topic, seed=ask_seed(schedule, p, attempts[p])) for p in slots}
+    asks = {
+        p: Ask(person.wish.kind, person.about(p, slots[p].topic), seed=ask_seed(schedule, p, attempts[p]))
+        for p in slots
+    }
     texts = write_texts(store, lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
     shown = 0
     for position in slots:

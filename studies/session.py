@@ -40,12 +40,14 @@ from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
 from studies.teaching import Fitting, Teacher
 from studies.turns import Turns
+from studies.wish import Wish
 from studies.worker import Worker
 
 FEED_CHOICE = 400  # unseen texts among which the next card is chosen
 MIN_RANKED = 3  # likes, from which on it is chosen by taste
 EXPLORE_EVERY = 3
-LATELY = 3  # cards to which the next one chosen by taste should not be too like
+AHEAD = 3  # cards that a page holds: the one in view and two that come
+LATELY = 5  # cards to which the next one chosen by taste should not be too like
 TASTE = 0.8  # how much the person's taste counts; the rest is how unlike those it is
 GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that it learns from its own
 PATIENCE = 60.0  # seconds
@@ -73,10 +75,11 @@ class BlindPair:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A pair that is still to be written: how many turns at the model come first, and about how many seconds are left,
-    0 where nothing is known yet."""
+    0 where nothing is known yet. `trouble` is why the last try failed; another one is under way."""
 
     before: int
     seconds_left: float
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,13 @@ class Side:
     title: str
     because: tuple[str, ...]
     tokens: int
+    seconds: float  # of the decode that wrote it, together with what else that wrote; 0 for a person's post
 
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
     choice: str
+    kind: str
     topic: str
     left: Side
     right: Side
@@ -291,6 +296,16 @@ class Studio:
                 self._lately.append(row["left_text"])
         return Card(row["id"], row["left_text"]) if row else None
 
+    def cards(self, session: str, count: int = AHEAD) -> list[Card]:
+        """The card to react to and those that come after it, so that nobody waits for a line; [] when everything was
+        seen."""
+        rows = self.store.open_trials(session, "card")
+        rater = self.store.rater(session)
+        while len(rows) < count and (row := self._show_next(session, rater)):
+            self._lately.append(row["left_text"])
+            rows.append(row)
+        return [Card(row["id"], row["left_text"]) for row in rows]
+
     def _show_next(self, session: str, rater: str) -> Row | None:
         """A post by people, and in its turn, or where none is left, one that was written for the person."""
         own_turn = self.store.cards_shown(rater) % GENERATED_EVERY == GENERATED_EVERY - 1
@@ -328,9 +343,10 @@ class Studio:
         rows, scores = self.worker.ranking.of(profile, texts, vectors)
         return known[rows[spread(scores, vectors[rows], 1, TASTE, before)[0]]]
 
-    def react(self, session: str, card: str, choice: str) -> Reacted:
-        """Like, dislike or skip a card; it teaches at once. Raises Refused for anybody else's card."""
-        row = self.store.vote(session, card, choice, kinds=("card",))
+    def react(self, session: str, card: str, choice: str, viewed_ms: int | None = None) -> Reacted:
+        """Like, dislike or skip a card; it teaches at once. `viewed_ms` is how long it was in view. Raises Refused for
+        anybody else's card."""
+        row = self.store.vote(session, card, choice, kinds=("card",), viewed_ms=viewed_ms)
         self.worker.poke()
         item = self.store.items([row["item_id"]])[row["item_id"]] if row["item_id"] else None
         if item is None or item.maker == "model":
@@ -383,31 +399,37 @@ class Studio:
     # ---- blind pairs
 
     def next_pair(self, session: str, patience: float = PATIENCE) -> BlindPair:
-        """The pair to judge: the one on the table, or the next that is ready. Raises NotReady after `patience`."""
-        return next(told for told in self.coming(session, patience) if isinstance(told, BlindPair))
-
-    def coming(self, session: str, patience: float = PATIENCE) -> Iterator[Waiting | BlindPair]:
-        """The pair to judge, and until it is there, each second how long that will take. Raises NotReady after
-        `patience` seconds."""
+        """The pair to judge: the one on the table, or the next that is ready. Raises NotReady after `patience`
+        seconds."""
         deadline = time.monotonic() + patience
-        rater = self.store.rater(session)
-        worker = self.worker
-        failures = worker.failures
-        with worker.somebody_waits():
-            while True:
-                row = self.store.open_trial(session, "pair")
-                for waiting in [] if row else self.store.ready(rater, "pair"):
-                    row = row or self.store.show(waiting["id"], session)
-                worker.poke()
-                if row:
-                    break
-                if worker.failures > failures:
-                    raise NotReady(f"no pair could be written ({worker.failure}): try again")
-                if (left := deadline - time.monotonic()) <= 0:
-                    raise NotReady("the next pair is still being written: try again in a moment")
-                yield Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker))
-                worker.wait(min(left, 1.0))
-        yield BlindPair(row["id"], row["left_text"], row["right_text"])
+        failures = self.worker.failures
+        while isinstance(told := self.pair_now(session), Waiting):
+            if self.worker.failures > failures:
+                raise NotReady(f"no pair could be written ({self.worker.failure}): try again")
+            if (left := deadline - time.monotonic()) <= 0:
+                raise NotReady("the next pair is still being written: try again in a moment")
+            self.worker.wait(min(left, 1.0))
+        return told
+
+    def pair_now(self, session: str) -> BlindPair | Waiting:
+        """The pair to judge, or how long it will take until there is one: whoever waits asks again each second."""
+        worker, rater = self.worker, self.store.rater(session)
+        row = self.store.open_trial(session, "pair")
+        for waiting in [] if row else self.store.ready(rater, "pair"):
+            row = row or self.store.show(waiting["id"], session)
+        worker.poke()
+        if row:
+            return BlindPair(row["id"], row["left_text"], row["right_text"])
+        worker.somebody_waits()
+        trouble = worker.failure if worker.failing else ""
+        return Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker), trouble)
+
+    def wish(self, session: str, kind: str, about: str) -> Wish:
+        """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""
+        self.store.rater(session)
+        self.worker.wish = Wish.of(kind, about)
+        self.worker.poke()
+        return self.worker.wish
 
     def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
         """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
@@ -416,6 +438,23 @@ class Studio:
     def take_back_vote(self, session: str) -> Reveal:
         """Withdraw the latest vote. The pair is not asked again: its sides have been named, it is blind no more."""
         return self._reveal("undone", self.store.undo(session, "pair"))
+
+    def teach_from(self, session: str, pair: str, side: str, on: bool) -> None:
+        """Let a text of a pair that was judged teach as a liked card does, or not any more; the vote stays as it is and
+        goes on teaching nothing. Raises Refused for anything but one's own judged pair."""
+        row = self.store.side_of(session, pair, side)
+        if not row:
+            raise Refused("judge the pair first: then its texts may teach")
+        rater, liked = self.store.rater(session), self.store.liked_as_card(session, row["id"])
+        if on and not liked:
+            text = Candidate(row["id"], row["arm"], row["text"], item_id=row["item_id"])
+            card = Trial(new_id(), rater, "card", text, None, Ask(), "", self.lm.fingerprint)
+            self.store.write(card)
+            self.store.show(card.id, session)
+            self.store.vote(session, card.id, "like", kinds=("card",))
+        elif liked and not on:
+            self.store.undo(session, "card", liked)
+        self.worker.poke()
 
     def _reveal(self, choice: str, row: Row) -> Reveal:
         likes = {side: json.loads(row[f"{side}_evidence"]) for side in ("left", "right")}
@@ -426,10 +465,12 @@ class Studio:
                 title=title(row[f"{side}_arm"]),
                 because=tuple(items[i].text for i in likes[side] if i in items),
                 tokens=row[f"{side}_tokens"],
+                seconds=row[f"{side}_seconds"],
             )
             for side in ("left", "right")
         ]
-        return Reveal(choice, json.loads(row["ask"])["payload"], *sides)
+        ask = json.loads(row["ask"])
+        return Reveal(choice, ask["kind"], ask["payload"], *sides)
 
     # ---- what came of it
 

@@ -468,14 +468,17 @@ class Store:
         return int(rows[0]["n"])
 
     def open_trial(self, session: str, kind: str) -> Row | None:
-        """What the session sees right now: shown to it and not voted on. A reload shows it again."""
-        rows = self.db.rows(
+        """What the session sees right now: shown to it last and not voted on. A reload shows it again."""
+        return next(iter(reversed(self.open_trials(session, kind))), None)
+
+    def open_trials(self, session: str, kind: str) -> list[Row]:
+        """All that lies on the session's table, shown to it and not voted on, in that order."""
+        return self.db.rows(
             f"""{_SEEN} where t.session = :session and t.kind = :kind and t.shown_at is not null
-            and not exists (select 1 from vote v where v.trial_id = t.id) order by t.shown_at desc limit 1""",
+            and not exists (select 1 from vote v where v.trial_id = t.id) order by t.shown_at""",
             session=session,
             kind=kind,
         )
-        return rows[0] if rows else None
 
     def seen(self, trial: str, session: str) -> Row | None:
         """A trial that lies on this session's table."""
@@ -608,17 +611,42 @@ class Store:
         )
         return rows[0]["item_id"] if rows else None
 
-    def undo(self, session: str, kind: str) -> Row:
-        """Withdraw the session's latest vote of a kind that still stands; raises Refused if there is none."""
+    def side_of(self, session: str, trial: str, side: str) -> Row | None:
+        """The text on one side of a pair that this session voted on, as a candidate; None for anything else."""
+        rows = self.db.rows(
+            """select c.* from vote v join trial t on t.id = v.trial_id
+            join candidate c on c.id = case :side when 'left' then t.left_id when 'right' then t.right_id end
+            where t.id = :trial and t.session = :session and t.kind = 'pair' and t.study is null""",
+            trial=trial,
+            session=session,
+            side=side,
+        )
+        return rows[0] if rows else None
+
+    def liked_as_card(self, session: str, candidate: str) -> str | None:
+        """The card by which this session likes a text, as long as that stands."""
+        rows = self.db.rows(
+            """select t.id from vote v join trial t on t.id = v.trial_id
+            where t.session = :session and t.kind = 'card' and t.left_id = :candidate and v.choice = 'like'
+            and not exists (select 1 from undo u where u.trial_id = t.id)""",
+            session=session,
+            candidate=candidate,
+        )
+        return rows[0]["id"] if rows else None
+
+    def undo(self, session: str, kind: str, trial: str | None = None) -> Row:
+        """Withdraw the session's latest vote of a kind that still stands, or that on one trial; raises Refused if there
+        is none."""
         won = self.db.rows(
             """insert into undo (trial_id, at)
             select v.trial_id, :at from vote v join trial t on t.id = v.trial_id
-            where t.session = :session and t.kind = :kind
+            where t.session = :session and t.kind = :kind and (:trial is null or t.id = :trial)
             and not exists (select 1 from undo u where u.trial_id = v.trial_id)
             order by v.number desc limit 1
             on conflict (trial_id) do nothing returning trial_id""",
             session=session,
             kind=kind,
+            trial=trial,
             at=now(),
         )
         if not won:

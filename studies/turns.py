@@ -1,6 +1,5 @@
 """Fair turns at the model: one at a time, whoever is waited for first, and otherwise in the order of asking."""
 
-import heapq
 import itertools
 import threading
 import time
@@ -8,6 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LATELY = 0.7  # how much the mean of seconds a turn remembers
+
+
+Asked = Callable[[], bool]
+
+
+def never() -> bool:
+    return False
 
 
 class Turns:
@@ -18,20 +24,19 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: list[tuple[bool, int, object]] = []  # (nobody waits for it, number, who), a heap
+        self._waiting: list[tuple[int, object, Asked]] = []  # number, who, whether somebody waits for it
         self._numbers = itertools.count()
         self._taken_at = 0.0  # 0 while nobody has the turn
         self.seconds = 0.0
 
     @contextmanager
-    def turn(self, who: object, urgent: bool = False, given_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    def turn(self, who: object, urgent: Asked = never, given_up: Asked = never) -> Iterator[bool]:
         """Wait for a turn and hold it; gives False, and no turn, where `given_up` came true meanwhile."""
         with self._changed:
-            mine = (not urgent, next(self._numbers), who)
-            heapq.heappush(self._waiting, mine)
-            self._changed.wait_for(lambda: given_up() or (not self._taken_at and self._waiting[0] is mine))
+            mine = (next(self._numbers), who, urgent)
+            self._waiting.append(mine)
+            self._changed.wait_for(lambda: given_up() or (not self._taken_at and self._in_order()[0] is mine))
             self._waiting.remove(mine)
-            heapq.heapify(self._waiting)
             got = not given_up()
             if got:
                 self._taken_at = time.monotonic()
@@ -42,6 +47,9 @@ class Turns:
         finally:
             if got:
                 self._end()
+
+    def _in_order(self) -> list[tuple[int, object, Asked]]:
+        return sorted(self._waiting, key=lambda place: (not place[2](), place[0]))
 
     def _end(self) -> None:
         with self._changed:
@@ -58,9 +66,8 @@ class Turns:
     def before(self, who: object) -> int:
         """How many turns come before theirs, with the one under way; 0 where it is theirs or not asked for."""
         with self._changed:
-            mine = min((place for place in self._waiting if place[2] is who), default=None)
-            ahead = sum(place[:2] < mine[:2] for place in self._waiting) if mine else 0
-            return ahead + bool(mine and self._taken_at)
+            order = [place[1] for place in self._in_order()]
+            return order.index(who) + bool(self._taken_at) if who in order else 0
 
     def seconds_left(self, who: object) -> float:
         """How long until this one's turn will have ended, by what turns took lately."""

@@ -5,8 +5,8 @@ API for the summary, after a yes: a slow answer keeps no pair waiting.
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from collectors.item import Item, Signal
@@ -20,6 +20,7 @@ from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.ranking import Ranking
 from studies.store import LOCAL, Store
 from studies.turns import Turns
+from studies.wish import ANYTHING
 
 READY_PAIRS = 2  # at least; for a moment there may be one more
 SUMMARY_EVERY = 5  # reactions more (or fewer) after which the summary is written anew
@@ -27,6 +28,7 @@ GATHER = 2.0  # seconds in which reactions gather before an API is asked: a burs
 AT_ONCE = 64  # texts that are encoded before anything is written, and in one go while more are waiting
 FIRST = 2_000  # of a large import the latest are read first, and make the profile until all are
 AHEAD = 400  # texts of the feed that are read before anybody asks for them
+ASKS_AGAIN = 3.0  # seconds within which a page that waits asks again
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Worker(threading.Thread):
         super().__init__(name="worker", daemon=True)
         self.ranking = Ranking(scorer)
         self.turns = turns or Turns()
-        self.waited_for = 0  # people who wait for a pair right now
+        self.wish = ANYTHING  # what the person wants to judge
+        self.waited_until = 0.0  # while a page waits for a pair it asks every second; a turn for it comes first
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
         self.unread = 0
@@ -63,6 +66,7 @@ class Worker(threading.Thread):
         self._missing: list[str] = []
         self.failure = ""
         self.failures = 0
+        self.failing = False  # whether the latest try went wrong
         self._changed = threading.Condition()  # a pair became ready, or a round failed
         self._wanted = threading.Event()  # something may need doing
         self.writer = ApiWriter(store, claude, rater, lambda: self.profile, self._wanted.set)
@@ -81,12 +85,14 @@ class Worker(threading.Thread):
             try:
                 while not self._closing.is_set() and self._one_step():
                     with self._changed:
+                        self.failing = False
                         self._changed.notify_all()
             except Exception as error:  # whatever a model or disk throws, the app goes on and says so
                 log.exception("the next texts could not be written")
                 with self._changed:
                     self.failure = f"{type(error).__name__}: {error}"
                     self.failures += 1
+                    self.failing = True
                     self._changed.notify_all()
 
     def close(self) -> None:
@@ -103,16 +109,9 @@ class Worker(threading.Thread):
         self._wanted.set()
         self.writer.poke()
 
-    @contextmanager
-    def somebody_waits(self) -> Iterator[None]:
-        """Held while a person waits for a pair: its turn comes before those that write ahead."""
-        with self._changed:
-            self.waited_for += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self.waited_for -= 1
+    def somebody_waits(self) -> None:
+        """A page asked for a pair that is not there yet, and will ask again: its turn comes before writing ahead."""
+        self.waited_until = time.monotonic() + ASKS_AGAIN
 
     def wait(self, seconds: float) -> None:
         """Wait until something became ready or failed, at most `seconds`."""
@@ -126,7 +125,7 @@ class Worker(threading.Thread):
             by_model, work = self._most_urgent()
             if not by_model:
                 return work()
-        with self.turns.turn(self, bool(self.waited_for), self._closing.is_set) as mine:
+        with self.turns.turn(self, lambda: time.monotonic() < self.waited_until, self._closing.is_set) as mine:
             if not mine:
                 return False
             with self.resting:
@@ -137,6 +136,7 @@ class Worker(threading.Thread):
         self.seen, self._missing = ((), ()), []
         self.book = Book(self.rater, self.store.vectors)
         self.profile = self.book.profile(())
+        self.wish = ANYTHING
         self.ranking = Ranking(self.ranking.scorer)
 
     def _most_urgent(self) -> tuple[bool, Callable[[], bool]]:
@@ -192,7 +192,7 @@ class Worker(threading.Thread):
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])
             self.profile = replace(self.profile, summary=self._summary["text"], summary_evidence=named)
-        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed)
+        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed, self.wish)
 
     def read(self) -> None:
         """Bring the profile up to what the person showed and did since."""

@@ -19,13 +19,22 @@ from engine.profile import Profile
 
 State = dict[str, Tensor]
 
+INSTRUCTIONS = {
+    "joke": "Tell one short, funny joke about {}. Write only the joke, in one to three sentences.",
+    "post": "Write one short, funny social media post about {}. Write only the post, in one to three sentences.",
+    "caption": "Write one short, funny caption for this picture: {}. Write only the caption, in one sentence.",
+    "reply": 'Write one short, funny reply to this post: "{}" Write only the reply, in one to three sentences.',
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is wanted, and the sampler. The sampler stands here, not in a method, so it is equal for all arms."""
 
-    kind: Literal["joke", "post", "task"] = "joke"
-    payload: str = "anything"  # the topic, or a task's whole text; what retrieval searches with
+    kind: Literal["joke", "post", "caption", "reply", "task"] = "joke"
+    payload: str = (
+        "anything"  # topic, picture in words, post to answer, or a task's whole text: what retrieval looks for
+    )
     n: int = 1
     seed: int = 0
     temperature: float = 0.8
@@ -42,8 +51,7 @@ class Ask:
         """The request in words, the same for every method."""
         if self.kind == "task":
             return self.payload
-        wanted = "Tell one short, funny joke" if self.kind == "joke" else "Write one short, funny social media post"
-        return f"{wanted} about {self.payload}. Write only the {self.kind}, in one to three sentences."
+        return INSTRUCTIONS[self.kind].format(self.payload)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from studies.house import VISITORS, Home, Hosted
-from studies.session import Engine, Studio
+from studies.session import BlindPair, Engine, Studio, Waiting
 from studies.store import ME, Refused, Store
 from tests.conftest import LIKES
 from tests.studies.test_session import Talker, until
@@ -85,24 +84,32 @@ def test_visitors_meet_the_arms_in_orders_of_their_own(hosted: Hosted) -> None:
 def test_the_model_is_shared_and_whoever_waits_is_told_how_long(hosted: Hosted) -> None:
     with hosted.turns.turn("somebody"):
         ada = hosted.room(ADA)
-        coming = ada.coming(ADA, patience=20)
         until(lambda: ada.worker.turns.before(ada.worker) == 1)
-        told = next(coming)
+        told = ada.pair_now(ADA)
+        assert isinstance(told, Waiting)
         assert told.before == 1
-        assert ada.worker.waited_for == 1
-    assert [type(told).__name__ for told in coming][-1] == "BlindPair"
-    assert ada.worker.waited_for == 0
+    assert isinstance(ada.next_pair(ADA, patience=20), BlindPair)
+
+
+def test_a_page_that_waits_has_its_turn_before_those_that_write_ahead(hosted: Hosted) -> None:
+    with hosted.turns.turn("somebody"):
+        ada, bob = hosted.room(ADA), hosted.room(BOB)
+        until(lambda: {ada.worker.turns.before(ada.worker), bob.worker.turns.before(bob.worker)} == {1, 2})
+        last = max((ada, bob), key=lambda room: room.worker.turns.before(room.worker))
+        last.pair_now(ADA if last is ada else BOB)
+        until(lambda: last.worker.turns.before(last.worker) == 1)
 
 
 def test_a_house_that_is_full_says_so_and_lets_people_in_again(tmp_path: Path, tiny: Backbone) -> None:
-    house = Hosted(tmp_path, Engine(Talker(tiny), None, None), most=2, idle=0.2)  # type: ignore[arg-type]
+    house = Hosted(tmp_path, Engine(Talker(tiny), None, None), most=2)  # type: ignore[arg-type]
     first = house.room(ADA)
     house.room(BOB)
     with pytest.raises(Refused, match="too many people"):
         house.room("c" * 32)
     card = first.next_card(ADA)
-    time.sleep(0.3)
+    house.idle = 0.0
     house.room("c" * 32)
+    house.idle = 60.0
     until(lambda: not first.worker.is_alive())
     again = house.room(ADA)
     assert again is not first
