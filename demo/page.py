@@ -10,7 +10,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, feed, imports, profile, results, study, train
+from demo import about, compare, corner, feed, imports, profile, results, study, train
 from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.house import House
@@ -31,9 +31,11 @@ def build(house: House) -> gr.Blocks:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Feed", elem_id="tab-feed"):
-                feed.tab(house, page)
-            with gr.Tab("Compare", elem_id="tab-compare") as compare_tab:
-                compare.tab(house, compare_tab)
+                feed.tab(house)
+            with gr.Tab("Compare", elem_id="tab-compare"):
+                compare.tab(house)
+            with gr.Tab("Write", elem_id="tab-write") as write_tab:
+                corner.tab(house, write_tab)
             with gr.Tab("Results", elem_id="tab-results") as results_tab:
                 results.tab(house, results_tab)
             with gr.Tab("Import", elem_id="tab-import") as import_tab:
@@ -62,10 +64,12 @@ def check_port(host: str, port: int) -> None:
 def serve(house: House, host: str, port: int) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
     _keep_uploads(house.folder)
-    routes = [Route(BACK, back_from_reddit(house))]
+    routes = [Route(BACK, back_from_reddit(house)), Route(results.REPORT, results.report_of(house))]
     home = not house.hosted
     limit = None if home else MAX_FILE
-    return _launch(build(house), host, port, ["play.js"], routes, [], home=home, max_file_size=limit)
+    return _launch(
+        build(house), host, port, ["call.js", "feed.js", "compare.js"], routes, [], home=home, max_file_size=limit
+    )
 
 
 def serve_study(room: Room, host: str, port: int) -> str:

@@ -9,12 +9,14 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studies.house import House
 from studies.session import TROUBLE, Studio
+from studies.store import Refused
 
 COOKIE = "palate_visitor"
 TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -66,6 +68,14 @@ def cookie_of(request: gr.Request) -> str:
     return cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
 
 
+def cookie_in(request: Request) -> str:
+    """The same for a plain request; raises Refused where a browser has no cookie yet."""
+    cookie = request.cookies.get(COOKIE, "")
+    if not TOKEN.fullmatch(cookie):
+        raise Refused("open the page first")
+    return cookie
+
+
 def at(house: House, request: gr.Request) -> tuple[Studio, str]:
     """The caller's room, and their session in it."""
     session = cookie_of(request)
@@ -77,8 +87,8 @@ def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
 
     def signed_in(request: Request) -> HTMLResponse:
         state, code = (request.query_params.get(name, "") for name in ("state", "code"))
-        session = request.cookies.get(COOKIE, "")
         try:
+            session = cookie_in(request)
             house.room(session).reddit.finish(session, state, code)
         except TROUBLE as error:
             return HTMLResponse(f"<p>{html.escape(str(error))}</p><p><a href='/'>Back to Palate</a></p>", 400)
@@ -98,3 +108,12 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
 
     return wrapped
+
+
+def offer(*handlers: Callable[..., Any], public: bool = False, **queued: Any) -> None:
+    """Let the page's own scripts call verbs by their names, and with `public` programs as well. They wait in no queue,
+    unless `queued` says in which."""
+    visibility: Any = "public" if public else "private"
+    for handler in handlers:
+        name = handler.__name__
+        api(in_words(handler), api_name=name, api_visibility=visibility, **queued or {"queue": False})

@@ -71,46 +71,56 @@ def end(stage: Stage) -> str:
     return f'<div class="about">{told}</div>'
 
 
+EMPTY = "You have seen every post. The model writes on, come back in a moment; or bring more on the Import page"
+
+
 def card(shown: Card | None) -> str:
-    if shown is None:
-        return text(
-            "You have seen every post. The model writes on, come back in a moment; or bring more on the Import page"
-        )
-    return text(shown.text, shown.id)
+    return text(EMPTY) if shown is None else text(shown.text, shown.id)
 
 
-def side(name: str, shown: Side, chosen: bool) -> str:
+def side(name: str, shown: Side, chosen: bool, pair: str) -> str:
+    """What one side was. Of a pair that was just judged, a switch lets the text teach."""
     mark = " chosen" if chosen else ""
     likes = "".join(f"<li>{html.escape(like)}</li>" for like in shown.because[-LIKES_TOLD:])
     if len(shown.because) > LIKES_TOLD:
         likes += f"<li>and {len(shown.because) - LIKES_TOLD} more</li>"
     why = f"<details open><summary>drawn from your likes</summary><ul>{likes}</ul></details>" if likes else ""
-    size = f"<small>{shown.tokens} tokens</small>" if shown.tokens else ""
-    return f'<div class="side{mark}"><b>{name}: {html.escape(shown.title)}</b> {size}{why}</div>'
+    took = f"<small>{shown.tokens} tokens, written in {shown.seconds:.1f} s</small>" if shown.tokens else ""
+    teach = (
+        f'<label><input type="checkbox" data-teach="{name.lower()}" data-pair="{html.escape(pair)}"> '
+        "Teach from this: add it to my likes</label>"
+    )
+    return f'<div class="side{mark}"><b>{name}: {html.escape(shown.title)}</b> {took}{why}{teach if pair else ""}</div>'
 
 
-def reveal(told: Reveal) -> str:
+def reveal(told: Reveal, pair: str = "") -> str:
+    about = f"a {told.kind} about {html.escape(told.topic)}"
+    if told.kind in ("caption", "reply"):
+        about = f"a {told.kind} to: {html.escape(told.topic)}"
     if told.choice == "undone":
         head = "Withdrawn: it no longer counts. You know who wrote what, so this pair is not asked again."
     else:
-        head = f"Your vote is stored. Both were asked for a joke about {html.escape(told.topic)}."
-    left = side("Left", told.left, told.choice in ("left", "both"))
-    right = side("Right", told.right, told.choice in ("right", "both"))
+        head = f"Your vote is stored. Both were asked for {about}"
+        head += "" if head.endswith((".", "!", "?")) else "."
+    if told.again and told.choice != "undone":
+        head += " You had judged this pair before: it tells how well you agree with yourself, and counts nowhere else."
+    left = side("Left", told.left, told.choice in ("left", "both"), pair)
+    right = side("Right", told.right, told.choice in ("right", "both"), pair)
     return f'<div class="told"><p>{head}</p><div class="sides">{left}{right}</div></div>'
 
 
 def taste(so_far: Taste) -> str:
-    """The line under the feed: what was learned, and what more likes would bring."""
+    """The line under the feed, as plain text: what was learned, and what more likes would bring."""
     counted = f"{so_far.likes} liked, {so_far.dislikes} disliked"
-    topics = f"; you seem to like: {html.escape(' / '.join(so_far.topics))}" if so_far.topics else ""
+    topics = f"; you seem to like: {' / '.join(so_far.topics)}" if so_far.topics else ""
     ask = "" if so_far.likes >= FEW else " Like a few and the blind pairs become about you."
-    return f'<div class="note">{counted}{topics}.{ask}{trouble(so_far)}</div>'
+    return f"{counted}{topics}.{ask}{trouble(so_far)}"
 
 
 def trouble(so_far: Taste) -> str:
-    """One sentence where the API fails: what happened, and that the app goes on."""
+    """One plain sentence where the API fails: what happened, and that the app goes on."""
     told = f" No summary by the API: {so_far.trouble.rstrip('.')}; the model on this machine goes on instead."
-    return html.escape(told) if so_far.trouble else ""
+    return told if so_far.trouble else ""
 
 
 def about(so_far: Taste) -> str:
@@ -119,7 +129,11 @@ def about(so_far: Taste) -> str:
     waiting = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in so_far.waiting)
     missing = f"<h4>Not in the comparison yet</h4><ul>{waiting}</ul>" if waiting else ""
     author = html.escape(so_far.author) or "the model on this machine"
-    by = f"<p><small>Written by {author}.{trouble(so_far)}</small></p>" if so_far.summary or so_far.trouble else ""
+    by = (
+        f"<p><small>Written by {author}.{html.escape(trouble(so_far))}</small></p>"
+        if so_far.summary or so_far.trouble
+        else ""
+    )
     return f'<div class="about"><h4>What the model makes of your taste</h4>{told}{by}{missing}</div>'
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from collectors.item import clean_text
@@ -56,9 +56,10 @@ def selected(store: Store, rater: str) -> set[str]:
     return {*FLOOR, *(OPENING if chosen is None else chosen)}
 
 
-def lacking(store: Store, lm: Backbone, profile: Profile) -> dict[str, str]:
-    """Arms that cannot run for this person now, and why, in words."""
-    folder, chosen = store.db.folder, selected(store, profile.user)
+def lacking(store: Store, lm: Backbone, profile: Profile, chosen: Collection[str] | None = None) -> dict[str, str]:
+    """Arms that cannot run for this person now, and why, in words. `chosen` take part: those that the person chose."""
+    folder = store.db.folder
+    chosen = selected(store, profile.user) if chosen is None else chosen
     missing = {arm: LEFT_OUT for arm in ARMS if arm not in chosen}
     missing |= {arm: why for arm, method in ARMS.items() if (why := learning.missing(lm, method, folder, profile))}
     if not _humans(store, profile, also_waiting=True):

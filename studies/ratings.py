@@ -40,7 +40,8 @@ WINNERS = {"left": Winner.X, "right": Winner.Y, "both": Winner.Draw, "neither": 
 class Ballot:
     """One counted pair vote, as the ratings see it. The marks are sides, "left" or "right".
 
-    `trial` names it; `repeats` names the trial whose texts it showed again with the sides swapped, "" for none.
+    `trial` names it; `repeats` names the trial whose texts it showed again with the sides swapped, "" for none. `kind`
+    and `topic` are what was asked for, "" where that is not told.
     """
 
     rater: str
@@ -52,6 +53,8 @@ class Ballot:
     left_text: str = ""
     right_text: str = ""
     repeats: str = ""
+    kind: str = ""
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

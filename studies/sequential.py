@@ -49,13 +49,14 @@ class Evidence:
     verdict: str
 
 
-def evidence(ballots: Sequence[Ballot], a: str, b: str, margin: float = 0.1) -> Evidence:
-    """What the decided votes between two arms say so far, in their order; ties and skips are left out."""
+def evidence(ballots: Sequence[Ballot], a: str, b: str, margin: float = 0.1, alike: Floats = ALIKE) -> Evidence:
+    """What the decided votes between two arms say so far, in their order; ties and skips are left out. Of one person
+    alone, about whom nothing else is claimed, `alike` is (0,): their votes are independent."""
     decided = [ballot for ballot in ballots if {ballot.left, ballot.right} == {a, b}]
     decided = [ballot for ballot in decided if ballot.choice in ("left", "right")]
     won = np.array([a == (ballot.left if ballot.choice == "left" else ballot.right) for ballot in decided], float)
     e_values, open_to = [], np.full(len(SHARES), True)
-    for looked in looks(won[None], numbers([ballot.rater for ballot in decided])):
+    for looked in looks(won[None], numbers([ballot.rater for ballot in decided]), alike):
         e_values.append(float(looked[0, HALF]))
         open_to = looked[0] < ENOUGH
     # outwards to the nearest shares that are ruled out: what lies between was not looked at

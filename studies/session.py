@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from threading import Event
 from typing import Any
 
@@ -28,13 +29,14 @@ from engine.recommend.scorers import NEAREST, scorer
 from engine.recommend.taste import spread
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
-from engine.weights import WeightsError
+from engine.weights import EMBEDDED, WeightsError
+from studies.corner import Corner
 from studies.database import Row, StoreError
 from studies.fetching import Fetching
 from studies.importing import Imports, sweep
+from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
-from studies.ratings import Rate, Standing, rates, standings
 from studies.schedule import HUMAN
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
@@ -43,6 +45,8 @@ from studies.turns import Turns
 from studies.wish import Wish
 from studies.worker import Worker
 
+REPEAT_EVERY = 10  # judged pairs after which one comes again with its sides swapped
+REPEAT_AFTER = 6  # others at least lie between the two
 FEED_CHOICE = 400  # unseen texts among which the next card is chosen
 MIN_RANKED = 3  # likes, from which on it is chosen by taste
 EXPLORE_EVERY = 3
@@ -103,11 +107,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
+    """`again` says that the pair was shown a second time: that vote tells how one agrees with oneself, no more."""
+
     choice: str
     kind: str
     topic: str
     left: Side
     right: Side
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +239,7 @@ class Studio:
         self.imports = Imports(store, self.worker.poke)
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
+        self.corner = Corner(store, lm, self.worker.turns, self._profile)
         self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
         self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
         self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
@@ -247,6 +255,11 @@ class Studio:
             raise CannotStart(str(error)) from error
         found = Engine.load(data_dir, model, quantize, **engine)
         return cls(store, found.lm, seed, found.claude, found.ranks)
+
+    @property
+    def small(self) -> bool:
+        """Whether the tiny model writes that comes with Palate."""
+        return self.lm.name == EMBEDDED
 
     def start(self) -> None:
         sweep(self.folder / "uploads")
@@ -414,7 +427,7 @@ class Studio:
     def pair_now(self, session: str) -> BlindPair | Waiting:
         """The pair to judge, or how long it will take until there is one: whoever waits asks again each second."""
         worker, rater = self.worker, self.store.rater(session)
-        row = self.store.open_trial(session, "pair")
+        row = self.store.open_trial(session, "pair") or self._again(session)
         for waiting in [] if row else self.store.ready(rater, "pair"):
             row = row or self.store.show(waiting["id"], session)
         worker.poke()
@@ -423,6 +436,15 @@ class Studio:
         worker.somebody_waits()
         trouble = worker.failure if worker.failing else ""
         return Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker), trouble)
+
+    def _again(self, session: str) -> Row | None:
+        """In its turn a pair that was judged some time ago, to see how well a person agrees with themselves."""
+        main, again = self.store.ballots(), self.store.ballots("repeat")
+        if len(main) < (len(again) + 1) * REPEAT_EVERY:
+            return None
+        twice = {ballot.repeats for ballot in again}
+        old = [b.trial for b in main[-REPEAT_EVERY:-REPEAT_AFTER] if b.choice != "skip" and b.trial not in twice]
+        return self.store.show_again(old[0], session) if old else None
 
     def wish(self, session: str, kind: str, about: str) -> Wish:
         """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""
@@ -470,15 +492,20 @@ class Studio:
             for side in ("left", "right")
         ]
         ask = json.loads(row["ask"])
-        return Reveal(choice, ask["kind"], ask["payload"], *sides)
+        return Reveal(choice, ask["kind"], ask["payload"], sides[0], sides[1], again=row["purpose"] == "repeat")
 
     # ---- what came of it
 
-    def standings(self) -> list[Standing]:
-        return standings(self.store.ballots())
-
-    def rates(self) -> list[Rate]:
-        return rates(self.store.ballots())
+    def outcome(self, session: str) -> Outcome:
+        """What the person's votes say so far."""
+        rows: dict[str, list[Row]] = {}
+        for row in self.store.costs(self.store.rater(session)):
+            rows.setdefault(row["arm"], []).append(row)
+        costs = {
+            arm: Cost(len(texts), median(t["tokens"] for t in texts), median(t["seconds"] for t in texts))
+            for arm, texts in rows.items()
+        }
+        return outcome(self.store.ballots(), self.store.ballots("repeat"), costs)
 
     def taste(self, session: str) -> Taste:
         rater = self.store.rater(session)

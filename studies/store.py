@@ -653,22 +653,53 @@ class Store:
             raise Refused("there is nothing to undo")
         return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=won[0]["trial_id"])[0]
 
-    def ballots(self) -> list[Ballot]:
-        """Every vote outside of studies that counts: on a pair, not void, not withdrawn."""
+    def ballots(self, purpose: Literal["main", "repeat"] = "main") -> list[Ballot]:
+        """Every vote outside of studies that counts: on a pair, not void, not withdrawn. Votes on pairs that were shown
+        again are a matter of their own."""
         rows = self.db.rows(
-            """select t.id, t.rater, l.arm as left_arm, r.arm as right_arm, v.choice
+            """select t.id, t.rater, t.ask, t.repeats, l.arm as left_arm, r.arm as right_arm, v.choice
             from vote v join trial t on t.id = v.trial_id
             join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
-            where t.role = 'judge' and t.study is null and t.void_reason is null
-            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.number"""
+            where t.role = 'judge' and t.study is null and t.void_reason is null and t.purpose = :purpose
+            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.number""",
+            purpose=purpose,
         )
         marks: dict[str, set[str]] = {}
         for row in self.db.rows("select trial_id, side from flag where kind = 'sounds_ai'"):
             marks.setdefault(row["trial_id"], set()).add(row["side"])
-        return [
-            Ballot(row["rater"], row["left_arm"], row["right_arm"], row["choice"], frozenset(marks.get(row["id"], ())))
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            ask, marked = json.loads(row["ask"]), frozenset(marks.get(row["id"], ()))
+            found.append(
+                Ballot(
+                    row["rater"], row["left_arm"], row["right_arm"], row["choice"], marked, row["id"],
+                    repeats=row["repeats"] or "", kind=ask["kind"], topic=ask["payload"],
+                )
+            )  # fmt: skip
+        return found
+
+    def show_again(self, trial: str, session: str) -> Row | None:
+        """Put a judged pair on the table once more, its sides swapped."""
+        again = new_id()
+        self.db.run(
+            """insert into trial (id, rater, kind, role, left_id, right_id, schedule, position, attempt, ask,
+            profile_digest, summary, engine, purpose, repeats, made_at)
+            select :again, rater, kind, role, right_id, left_id, schedule, null, attempt, ask,
+            profile_digest, summary, engine, 'repeat', id, :at from trial where id = :trial""",
+            again=again,
+            trial=trial,
+            at=now(),
+        )
+        return self.show(again, session)
+
+    def costs(self, rater: str) -> list[Row]:
+        """What the texts of pairs took that a person was shown: arm, tokens, seconds."""
+        return self.db.rows(
+            """select c.arm, c.tokens, c.seconds from trial t join candidate c on c.id in (t.left_id, t.right_id)
+            where t.rater = :rater and t.kind = 'pair' and t.study is null and t.purpose = 'main'
+            and t.shown_at is not null and c.tokens > 0""",
+            rater=rater,
+        )
 
     def counts(self, rater: str) -> dict[str, int]:
         """Likes, dislikes and counted votes of one person, for progress lines."""
@@ -681,7 +712,7 @@ class Store:
 _SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
-_REVEALED = """select t.id, t.kind, t.study, t.shown_at, t.ask, l.text as left_text, r.text as right_text, l.item_id,
-l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
+_REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.ask, l.text as left_text, r.text as right_text,
+l.item_id, l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
 r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""

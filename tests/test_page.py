@@ -73,8 +73,8 @@ def test_only_the_four_verbs_and_the_cards_are_offered(app: AppProcess) -> None:
 def test_the_pair_comes_whole_and_has_three_fields(app: AppProcess) -> None:
     pair = app.call("next_pair")
     assert re.fullmatch("[0-9a-f]{32}", pair[0])
-    assert all(text.startswith('<div class="said"') for text in pair[1:3])
-    assert pair[3:] == [[], [], ""]
+    assert len(pair) == 3
+    assert all(len(text) > 3 for text in pair[1:])
     assert app.call("next_pair")[:3] == pair[:3], "a reload shows the same pair"
 
 

@@ -1,8 +1,8 @@
 // Keys press the buttons a person sees: what a key does is exactly what its button does.
 (() => {
   const keys = {
-    ArrowLeft: ["#feed-dislike", "#feed-dislike-mark", "#choose-left"],
-    ArrowRight: ["#feed-like", "#feed-like-mark", "#choose-right"],
+    ArrowLeft: ["#feed-dislike", "#feed-dislike-mark", "#choose-left", "#write-older"],
+    ArrowRight: ["#feed-like", "#feed-like-mark", "#choose-right", "#write-newer"],
     ArrowUp: ["#choose-both"],
     ArrowDown: ["#choose-neither"],
     s: ["#feed-skip", "#skip-pair"],
@@ -16,16 +16,22 @@
     "?": ["#help-keys > summary"],
     f: ["#tab-feed-button"],
     c: ["#tab-compare-button"],
+    w: ["#tab-write-button"],
     r: ["#tab-results-button"],
+    Escape: ["#write-stop"],
     t: ["#tab-train-button"],
     a: ["#tab-about-button"],
   };
   const seen = (element) => element && element.offsetParent !== null;
   document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey && event.key === "Enter" && seen(document.querySelector("#write-go"))) {
+      document.activeElement?.blur(); // so that what was typed is sent along
+      return setTimeout(() => document.querySelector("#write-go").click());
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    const writable = "textarea, select, [contenteditable=true], [role=grid][aria-readonly=false], input:not([type=checkbox])";
+    const writable = "textarea, select, [contenteditable=true], [role=grid][aria-readonly=false], input:not([type=checkbox], [type=radio])";
     const typing = event.target.closest(writable);
-    if (typing) return;
+    if ((typing && event.key !== "Escape") || (event.target.type === "radio" && event.key.startsWith("Arrow"))) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     for (const selector of keys[key] ?? []) {
       const element = document.querySelector(selector);

@@ -57,7 +57,7 @@ def test_what_one_visitor_brings_is_out_of_reach_of_another(hosted: Hosted) -> N
         bob.vote(ADA, pair.id, "left")
     assert bob.store.ballots() == [] == ada.store.ballots()
     bob.vote(BOB, pair.id, "left")
-    assert (len(ada.standings()), len(bob.standings())) == (0, 2)
+    assert (len(ada.outcome(ADA).standings), len(bob.outcome(BOB).standings)) == (0, 2)
 
 
 def test_one_visitor_deletes_everything_and_the_other_keeps_all(hosted: Hosted) -> None:

@@ -203,13 +203,14 @@ def test_the_standings_are_those_of_the_votes_that_were_not_taken_back(
     monkeypatch.setattr(ratings, "RESAMPLES", 20)
     for n in range(6):
         room.vote("a", room.next_pair("a").id, ("left", "both", "skip")[n % 3], [("left", "sounds_ai")])
-    before = room.standings(), room.rates()
-    assert sum(row.wins + row.losses + row.ties for row in before[0]) == 2 * 4
-    assert before == (standings(room.store.ballots()), rates(room.store.ballots()))
+    before = room.outcome("a")
+    assert sum(row.wins + row.losses + row.ties for row in before.standings) == 2 * 4
+    assert before.standings == tuple(standings(room.store.ballots()))
+    assert before.rates == tuple(rates(room.store.ballots()))
     room.vote("a", room.next_pair("a").id, "right")
-    assert (room.standings(), room.rates()) != before
+    assert room.outcome("a").standings != before.standings
     room.take_back_vote("a")
-    assert (room.standings(), room.rates()) == before
+    assert (room.outcome("a").standings, room.outcome("a").rates) == (before.standings, before.rates)
 
 
 def test_a_vote_taken_back_is_told_again_and_its_pair_is_not_asked_again(room: Studio) -> None:
@@ -217,7 +218,7 @@ def test_a_vote_taken_back_is_told_again_and_its_pair_is_not_asked_again(room: S
     told = room.vote("a", pair.id, "left")
     back = room.take_back_vote("a")
     assert (back.choice, back.left, back.right, back.topic) == ("undone", told.left, told.right, told.topic)
-    assert room.standings() == []
+    assert room.outcome("a").standings == ()
     assert room.next_pair("a").id != pair.id
     with pytest.raises(Refused, match="already"):
         room.vote("a", pair.id, "right")
@@ -309,7 +310,7 @@ def test_every_fifth_card_is_written_by_the_model_where_one_is_ready(room: Studi
     assert [n for n, generated in enumerate(made, start=1) if generated] == [GENERATED_EVERY, 2 * GENERATED_EVERY]
     assert [source == "written for you by the model" for source in sources] == made
     assert {item.maker for item, _ in room.store.reactions(ME)} == {"project", "model"}
-    assert room.standings() == []
+    assert room.outcome("a").standings == ()
 
 
 def test_a_feed_does_not_wait_for_the_model(open_room: Open) -> None:
@@ -352,7 +353,7 @@ def test_a_generated_card_taken_back_lies_on_the_table_again(room: Studio, choic
     assert room.react("a", back.id, "like").source == "written for you by the model"
     taught = [(item.maker, signal.sign) for item, signal in room.store.reactions(ME) if item.text == shown.text]
     assert taught == [("model", 1)]
-    assert room.standings() == []
+    assert room.outcome("a").standings == ()
 
 
 # ---- what a person says of their likes
@@ -707,10 +708,10 @@ def test_a_restart_keeps_votes_likes_and_what_lies_on_the_table(open_room: Open)
     pair, shown = studio.next_pair("a"), card(studio)
     settled(studio)
     waiting = [row["id"] for row in studio.store.ready(ME, "pair")]
-    before = studio.store.ballots(), studio.store.reactions(ME), studio.standings(), studio.rates()
+    before = studio.store.ballots(), studio.store.reactions(ME), studio.outcome("a")
     studio.close()
     again = open_room()
-    assert (again.store.ballots(), again.store.reactions(ME), again.standings(), again.rates()) == before
+    assert (again.store.ballots(), again.store.reactions(ME), again.outcome("a")) == before
     assert [item.text for item, _ in again.store.reactions(ME)] == liked
     assert again.next_pair("a") == pair
     assert again.next_card("a") == shown
@@ -773,7 +774,7 @@ def test_an_import_of_unrated_posts_brings_the_human_arm(room: Studio, tmp_path:
             assert (text in texts) == (side.arm == HUMAN)
             assert (side.title == "a person wrote this") == (side.arm == HUMAN)
             assert side.arm != HUMAN or (side.because, side.tokens) == ((), 0)
-    assert HUMAN in {rate.arm for rate in room.rates()}
+    assert HUMAN in {rate.arm for rate in room.outcome("a").rates}
 
 
 def test_a_folder_that_cannot_be_used_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
