@@ -313,6 +313,76 @@ def test_every_fifth_card_is_written_by_the_model_where_one_is_ready(room: Studi
     assert room.outcome("a").standings == ()
 
 
+def test_a_page_holds_three_cards_and_each_answer_brings_one_more(open_room: Open) -> None:
+    studio = open_room(start=False)
+    first = studio.cards("a")
+    assert len(first) == 3
+    assert studio.cards("a") == first, "a reload shows the same"
+    studio.react("a", first[0].id, "like", 1_234)
+    assert studio.cards("a")[:2] == first[1:]
+    assert len(studio.cards("a")) == 3
+    assert studio.store.db.rows("select viewed_ms from vote") == [{"viewed_ms": 1_234}]
+    back = studio.take_back_card("a")
+    assert back
+    assert back.text == first[0].text
+    assert back in studio.cards("a")
+
+
+def test_a_judged_text_may_teach_and_its_vote_stays_a_vote(room: Studio) -> None:
+    pair = room.next_pair("a")
+    with pytest.raises(Refused, match="judge the pair first"):
+        room.teach_from("a", pair.id, "left", True)
+    room.vote("a", pair.id, "left")
+    before = room.store.ballots()
+    room.teach_from("a", pair.id, "left", True)
+    room.teach_from("a", pair.id, "left", True)  # a switch pressed twice is on
+    liked = [item for item, signal in room.store.reactions(ME) if signal.sign > 0]
+    assert [item.text for item in liked] == [pair.left_text]
+    assert liked[0].maker == "model", "it counts as no human truth"
+    assert room.store.ballots() == before
+    room.teach_from("a", pair.id, "left", False)
+    assert room.store.reactions(ME) == ()
+    room.teach_from("a", pair.id, "left", True)
+    assert len(room.store.reactions(ME)) == 1
+    for side in ("middle", "", "none"):
+        with pytest.raises(Refused):
+            room.teach_from("a", pair.id, side, True)
+    room.enter("b")
+    with pytest.raises(Refused):
+        room.teach_from("b", pair.id, "right", True)
+
+
+def test_one_pair_in_ten_comes_again_swapped_and_counts_for_itself_alone(open_room: Open) -> None:
+    studio = open_room()
+    seen = []
+    for n in range(11):
+        pair = studio.next_pair("a")
+        reveal = studio.vote("a", pair.id, "left" if n % 2 else "right")
+        seen.append((pair.left_text, pair.right_text))
+        assert reveal.again == (n == 10)
+    left, right = seen.pop()
+    assert (right, left) in seen[:5], "at least six others lie between"
+    assert len(studio.store.ballots()) == 10
+    (again,) = studio.store.ballots("repeat")
+    assert again.repeats
+    assert studio.outcome("a").same
+    assert not studio.vote("a", studio.next_pair("a").id, "left").again
+
+
+def test_another_wish_holds_from_the_next_pair_and_leaves_what_was_judged(room: Studio) -> None:
+    room.vote("a", room.next_pair("a").id, "left")
+    room.wish("a", "caption", "a duck at a desk")
+    until(lambda: ready(room)[0] >= 2 and all(
+        "a duck at a desk" in row["ask"] for row in room.store.db.rows(
+            "select ask from trial where kind = 'pair' and shown_at is null and void_reason is null")
+    ))  # fmt: skip
+    reveal = room.vote("a", room.next_pair("a").id, "right")
+    assert (reveal.kind, reveal.topic) == ("caption", "a duck at a desk")
+    assert len(room.store.ballots()) == 2
+    with pytest.raises(Refused):
+        room.wish("a", "sonnet", "")
+
+
 def test_a_feed_does_not_wait_for_the_model(open_room: Open) -> None:
     studio = open_room(start=False)
     texts = react(studio, 2 * GENERATED_EVERY, "like")
