@@ -14,7 +14,7 @@ from studies.session import Waiting
 MARKUP = Path(__file__).parent / "assets" / "compare.html"
 
 
-def tab(house: House) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     gr.HTML(MARKUP.read_text(encoding="utf-8"), padding=False)
 

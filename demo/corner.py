@@ -20,14 +20,14 @@ def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: the ways are named when the person opens it, not before."""
     gr.Markdown("Here you choose who writes and watch. It is not blind, so nothing here is counted or teaches.")
     with gr.Row():
-        way = gr.Dropdown([], label="Who writes", elem_id="write-way", scale=2)
-        kind = gr.Radio(KINDS, value="joke", label="What", elem_id="write-kind", scale=2)
-        about = gr.Textbox(label="About (empty: anything)", elem_id="write-about", max_length=120, scale=2)
+        way = gr.Dropdown([], label="Who writes", elem_id="write-way", min_width=260)
+        kind = gr.Radio(KINDS, value="joke", label="What", elem_id="write-kind", min_width=260)
+        about = gr.Textbox(label="About (empty: anything)", elem_id="write-about", max_length=120, min_width=260)
     shown = gr.HTML(words.text("..."), elem_id="write-text")
     note = gr.HTML(elem_id="write-note")
     with gr.Row(elem_classes="keys"):
-        older = gr.Button("← Version before", elem_id="write-older")
-        newer = gr.Button("Version after →", elem_id="write-newer")
+        older = gr.Button("← Before", elem_id="write-older")
+        newer = gr.Button("After →", elem_id="write-newer")
         copy = gr.Button("Copy", elem_id="write-copy")
         stop = gr.Button("Esc  Stop", elem_id="write-stop", variant="stop")
         go = gr.Button("Ctrl+Enter  Write", elem_id="write-go", variant="primary")

@@ -15,7 +15,7 @@ MARKUP = Path(__file__).parent / "assets" / "feed.html"
 MAX_VIEWED = 24 * 3600 * 1000  # milliseconds: a page says whatever it likes
 
 
-def tab(house: House) -> None:
+def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
     gr.HTML(MARKUP.read_text(encoding="utf-8"), padding=False)
 

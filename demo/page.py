@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported: nothing is sent anywhere
@@ -24,28 +25,28 @@ ASSETS = Path(__file__).parent / "assets"
 MAX_FILE = "200mb"  # that a stranger may bring to a study; at home the machine is one's own
 
 
+# In their order; the first is what the page opens on.
+TABS: dict[str, Callable[[House, gr.Tab], None]] = {
+    "feed": feed.tab,
+    "compare": compare.tab,
+    "write": corner.tab,
+    "results": results.tab,
+    "import": imports.tab,
+    "taste": profile.tab,
+    "train": train.tab,
+    "about": about.tab,
+}
+
+
 def build(house: House) -> gr.Blocks:
     """All tabs, wired to the rooms of one house."""
     page: gr.Blocks
     with gr.Blocks(title="Palate", analytics_enabled=False, delete_cache=(3600, DAY)) as page:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Feed", elem_id="tab-feed"):
-                feed.tab(house)
-            with gr.Tab("Compare", elem_id="tab-compare"):
-                compare.tab(house)
-            with gr.Tab("Write", elem_id="tab-write") as write_tab:
-                corner.tab(house, write_tab)
-            with gr.Tab("Results", elem_id="tab-results") as results_tab:
-                results.tab(house, results_tab)
-            with gr.Tab("Import", elem_id="tab-import") as import_tab:
-                imports.tab(house, import_tab)
-            with gr.Tab("Taste", elem_id="tab-taste") as profile_tab:
-                profile.tab(house, profile_tab)
-            with gr.Tab("Train", elem_id="tab-train") as train_tab:
-                train.tab(house, train_tab)
-            with gr.Tab("About", elem_id="tab-about") as about_tab:
-                about.tab(house, about_tab)
+            for name, tab in TABS.items():
+                with gr.Tab(name.capitalize(), elem_id=f"tab-{name}") as opened:
+                    tab(house, opened)
         gr.HTML((ASSETS / "help.html").read_text(encoding="utf-8"), elem_id="help")
     return page
 

@@ -18,12 +18,13 @@ REPORT = "/report"  # where the browser fetches the report as a file
 def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: nothing is fetched before the person opens it."""
     shown = gr.HTML(elem_id="results", padding=False)
-    gr.HTML(f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>', padding=False)
 
     @in_words
     def results(request: gr.Request) -> str:
         studio, session = at(house, request)
-        return standings.report(studio.outcome(session))
+        told = studio.outcome(session)
+        take = f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>' if told.votes else ""
+        return standings.report(told) + take
 
     opened.select(results, None, shown, api_visibility="private", show_progress="hidden")
 

@@ -14,7 +14,12 @@ window.palate = (() => {
     return (await reply.json()).data[0];
   };
   const seen = (element) => Boolean(element) && element.offsetParent !== null;
-  const open = (tab) => document.querySelector(`#tab-${tab}-button`)?.click();
+  // On a phone Gradio puts the last tabs into a menu, where they have a label and no id.
+  const open = (tab) => {
+    const menu = [...document.querySelectorAll("#tabs .overflow-dropdown button")];
+    const there = document.querySelector(`#tab-${tab}-button`) ?? menu.find((one) => one.textContent.trim().toLowerCase() === tab);
+    there?.click();
+  };
   // A part of the page is made when its tab is opened first: run `begin` once it is there.
   const when = (selector, begin) => {
     const look = () => {

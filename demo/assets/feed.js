@@ -142,7 +142,6 @@ window.palate.when("#feed", (feed) => {
   // One finger sideways: like to the right, dislike to the left. Up and down is scrolling.
   const swipes = (element) => {
     let from = null;
-    element.style.touchAction = "pan-y";
     element.addEventListener("pointerdown", (event) => { if (event.isPrimary && event.pointerType !== "mouse") from = event; });
     element.addEventListener("pointermove", (event) => {
       if (!from || element.id !== "feed-card") return;

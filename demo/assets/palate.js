@@ -14,14 +14,9 @@
     4: ["#mark-4", "#right-marks label:nth-of-type(2) input"],
     5: ["#mark-5"],
     "?": ["#help-keys > summary"],
-    f: ["#tab-feed-button"],
-    c: ["#tab-compare-button"],
-    w: ["#tab-write-button"],
-    r: ["#tab-results-button"],
     Escape: ["#write-stop"],
-    t: ["#tab-train-button"],
-    a: ["#tab-about-button"],
   };
+  const tabs = { f: "feed", c: "compare", w: "write", r: "results", t: "train", a: "about" };
   const seen = (element) => element && element.offsetParent !== null;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey && event.key === "Enter" && seen(document.querySelector("#write-go"))) {
@@ -33,6 +28,10 @@
     const typing = event.target.closest(writable);
     if ((typing && event.key !== "Escape") || (event.target.type === "radio" && event.key.startsWith("Arrow"))) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (tabs[key] && window.palate) {
+      event.preventDefault();
+      return window.palate.open(tabs[key]);
+    }
     for (const selector of keys[key] ?? []) {
       const element = document.querySelector(selector);
       if (seen(element)) {
