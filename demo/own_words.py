@@ -5,6 +5,7 @@ import html
 from demo.words import FEW, note
 from studies.importing import Preview, Saved
 from studies.own import Portrait
+from studies.statements import sentences
 
 TOPICS_TOLD = 12
 
@@ -75,7 +76,12 @@ def portrait(now: Portrait) -> str:
     else:
         begin = f"<p>{now.liked:,} liked, {now.disliked:,} disliked.</p>"
     likes = "".join(f"<li>{html.escape(text[:140])}</li>" for text in now.because)
-    told = f"<h4>What the model makes of it</h4><p>{html.escape(now.summary)}</p>" if now.summary else ""
+    lines = "".join(
+        f'<li>{html.escape(one)} <button type="button" class="link" data-wrong="{html.escape(one)}" '
+        f'aria-label="That is wrong: {html.escape(one)}">wrong?</button></li>'
+        for one in sentences(now.summary)
+    )
+    told = f"<h4>What the model makes of it</h4><ul>{lines}</ul>" if lines else ""
     told += f"<details><summary>drawn from</summary><ul>{likes}</ul></details>" if likes else ""
     topics = "".join(
         f"<li>{'pinned: ' if topic.pinned else ''}<b>{html.escape(topic.label)}</b>: {topic.size:,} likes, "

@@ -8,7 +8,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from demo import own_words, words
-from demo.visitor import at, in_words
+from demo.visitor import at, in_words, offer
 from studies.house import House
 from studies.own import Point, Portrait
 from studies.store import Refused
@@ -61,6 +61,11 @@ def tab(house: House, opened: gr.Tab) -> None:
             gr.Plot(months(told), visible=bool(told.months)),
         )
 
+    def call_wrong(sentence: Any, request: gr.Request) -> str:
+        studio, session = at(house, request)
+        studio.own.call_wrong(session, str(sentence))
+        return own_words.portrait(studio.own.portrait(session))
+
     @in_words
     def members(anchor: str | None, request: gr.Request) -> gr.CheckboxGroup:
         studio, session = at(house, request)
@@ -112,6 +117,7 @@ def tab(house: House, opened: gr.Tab) -> None:
         told = "Deleted: votes, likes, texts, fits. Reload the page to begin anew."
         return words.note(told), gr.Textbox(value="", visible=False), gr.DownloadButton(visible=False)
 
+    offer(call_wrong)
     quiet: Any = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     shown = [head, topic, time]
     opened.select(show, topic, shown, **quiet)

@@ -11,6 +11,7 @@ from collectors.sample import Sample
 from engine.plane import plane
 from engine.profile import Edit, Profile, Topic, representatives
 from studies.belongings import delete, export
+from studies.statements import call_wrong
 from studies.store import ME, Refused, Store
 from studies.worker import Worker
 
@@ -93,6 +94,13 @@ class Own:
         value = one_line(value)[:MAX_NAME]
         self.store.edit(rater, [Edit(kind, item_id, value) for item_id in item_ids])  # type: ignore[arg-type]
         self.worker.poke()
+
+    def call_wrong(self, session: str, sentence: str) -> None:
+        """Take a sentence out of the summary, and leave out what says the same from now on. Raises Refused."""
+        call_wrong(self.store, self.store.rater(session), sentence)
+        self.worker.poke()
+        with self.worker.resting:
+            self.worker.read_summary()
 
     def members(self, session: str, anchor: str) -> tuple[Item, ...]:
         """The likes of the topic that an item leads, the latest first."""

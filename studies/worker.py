@@ -18,6 +18,7 @@ from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.ranking import Ranking
+from studies.statements import carried, without, wrong_in
 from studies.store import LOCAL, Store
 from studies.turns import Turns
 from studies.wish import ANYTHING
@@ -160,8 +161,11 @@ class Worker(threading.Thread):
         return self._fruit(make_card(self.store, self.lm, person, self.store.cards_written(self.rater)))
 
     def _summarize(self, person: Person) -> bool:
-        text = summarize(self.lm, person.profile)
-        self.store.save_summary(self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint)
+        wrong = wrong_in(self._summary)
+        text = without(summarize(self.lm, person.profile), wrong, self.store.vectors)
+        self.store.save_summary(
+            self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint, taste=carried({}, wrong)
+        )
         return True
 
     def _read_ahead(self) -> bool:
@@ -186,13 +190,17 @@ class Worker(threading.Thread):
         return True
 
     def _person(self) -> Person:
-        self._summary = self.store.latest_summary(self.rater)
         self.read()
+        self.read_summary()
+        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed, self.wish)
+
+    def read_summary(self) -> None:
+        """Let the latest summary stand in the profile."""
+        self._summary = self.store.latest_summary(self.rater)
         if self._summary:
             taste = json.loads(self._summary["taste"] or '{"topics": []}')
             named = tuple(like for topic in taste["topics"] for like in topic["evidence"])
             self.profile = replace(self.profile, summary=self._summary["text"], summary_evidence=named)
-        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed, self.wish)
 
     def read(self) -> None:
         """Bring the profile up to what the person showed and did since."""
@@ -300,9 +308,10 @@ class ApiWriter(threading.Thread):
         found = summarize_by(claude, *to_send(likes, dislikes, representatives(self._profile())), self._may_send)
         if not self._may_send():
             raise NotPermitted
-        taste = json.dumps(asdict(found), ensure_ascii=False)
+        wrong = wrong_in(self.store.latest_summary(self.rater))
+        text, taste = without(found.text, wrong, self.store.vectors), carried(asdict(found), wrong)
         self.trouble = ""  # before the summary is there: who sees it sees no trouble beside it
-        self.store.save_summary(self.rater, found.text, self._tried, len(latest), claude.model, claude.recipient, taste)
+        self.store.save_summary(self.rater, text, self._tried, len(latest), claude.model, claude.recipient, taste)
         return True
 
     def _due(self, claude: Claude) -> list[tuple[Item, Signal]] | None:

@@ -33,6 +33,14 @@ window.palate = (() => {
     const to = event.target.closest?.("[data-tab]");
     if (to) open(to.dataset.tab);
   });
+  // A sentence of the summary that is wrong, on the Taste page: it goes at once.
+  document.addEventListener("click", (event) => {
+    const sentence = event.target.closest?.("[data-wrong]")?.dataset.wrong;
+    if (sentence === undefined) return;
+    call("call_wrong", sentence).then((markup) => {
+      document.querySelector("#portrait .about").outerHTML = markup; // the server's own, every text in it escaped
+    }).catch(() => {});
+  });
   const make = (tag, className, text = "") => {
     const element = document.createElement(tag);
     element.className = className;
