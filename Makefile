@@ -17,7 +17,7 @@ docs tables:    ## write the generated parts of README and docs anew, tables and
 	python -m studies.benchmarks.reliability docs/images
 
 shots:          ## the screenshots of the README, taken by the browser test
-	PALATE_SHOTS=docs/images python -m pytest tests/test_browser.py -k walk
+	PALATE_SHOTS=docs/images python -m pytest -n0 tests/test_browser.py -k walk
 
 bench:          ## start, first pair, votes, memory; then 100 kills
 	python -m studies.benchmarks speed --json
