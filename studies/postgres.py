@@ -38,7 +38,7 @@ KEEPING: dict[str, Any] = {
 }
 # Who waits for the lock is told after a while; who holds it and vanished with their machine loses it.
 SETTINGS = """
-set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '60s';
+set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '20s';
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'
 """
 FORBIDDEN = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
@@ -117,7 +117,7 @@ class Postgres(Database):
                 yield
             return
         with self._link() as link:
-            link.execute(self._begin)
+            link.execute(self._begin, prepare=False)
             self._local.link, self._local.hopes = link, {}
             try:
                 yield
@@ -131,7 +131,7 @@ class Postgres(Database):
 
     def _commit(self, link: Link) -> None:
         try:
-            done = link.execute("commit").statusmessage
+            done = link.execute("commit", prepare=False).statusmessage
         except psycopg.OperationalError as error:
             self._unsure |= self._local.hopes
             raise StoreError(
@@ -300,8 +300,8 @@ def told(where: str) -> Iterator[None]:
         if error.sqlstate and not error.sqlstate.startswith(GONE):
             raise
         raise StoreError(
-            f"the database at {where} is away, so this was not stored: try again in a moment; what was stored before "
-            "is safe"
+            f"the database at {where} is away: nothing of this was stored, try again in a moment; what was stored "
+            "before is safe"
         ) from error
 
 

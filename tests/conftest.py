@@ -72,13 +72,20 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def opened(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Store]]:
-    """Opens the store of a folder: its file, and in a second run of the test PostgreSQL."""
+def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Store]]:
+    """Opens the store of a folder: its file, and in a second run of the test a database of its own in PostgreSQL, the
+    latest of which the environment names."""
     if request.param == "sqlite":
         yield Store
         return
     with request.getfixturevalue("postgres").stores() as stores:
-        yield stores
+
+        def opened(folder: Path) -> Store:
+            store, url = stores(folder)
+            monkeypatch.setenv("PALATE_DATABASE_URL", url)
+            return store
+
+        yield opened
 
 
 @pytest.fixture(scope="session")

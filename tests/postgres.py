@@ -1,5 +1,5 @@
-"""A PostgreSQL of our own on this machine, from Debian's packages, that tests start, stop and kill; and a door before it
-that can be shut in the middle of a conversation."""
+"""A PostgreSQL of our own on this machine, from Debian's packages, that tests start, stop and kill, and a door before
+it that can be shut in the middle of a conversation."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 from studies.store import Store
 
+COMMIT = b"Q\0\0\0\x0bcommit\0"  # as it goes over the line: what it is, how long, the words
 OWNER = "postgres" if hasattr(os, "getuid") and os.getuid() == 0 else None  # the server does not run as root
 
 
@@ -41,8 +43,8 @@ class Server:
     def __init__(self, folder: Path, bin: Path) -> None:
         self.folder, self.bin, self.port = folder, bin, free_port()
         self.url = f"postgresql://palate@127.0.0.1:{self.port}/postgres"
+        self._numbers = count(1)
         self._clean: list[str] = []
-        self._made = 0
         if OWNER:
             shutil.chown(folder, OWNER, OWNER)
         self._run(
@@ -91,29 +93,32 @@ class Server:
         self.process.wait(60)
         psutil.wait_procs(children, 60)
 
-    def ask(self, statement: str) -> list[Any]:
-        with psycopg.connect(self.url, autocommit=True) as link:
+    def ask(self, statement: str, url: str = "") -> list[Any]:
+        with psycopg.connect(url or self.url, autocommit=True) as link:
             done = link.execute(statement)
             return done.fetchall() if done.description else []
 
+    def database(self, options: str = "") -> str:
+        """The address of a new database."""
+        name = f"test_{next(self._numbers)}"
+        self.ask(f"create database {name} {options}")
+        return self.url.removesuffix("postgres") + name
+
     @contextmanager
-    def stores(self) -> Iterator[Callable[[Path], Store]]:
-        """Opens stores, each folder's in a schema of its own that is empty at first."""
+    def stores(self) -> Iterator[Callable[[Path], tuple[Store, str]]]:
+        """Opens stores, each folder's in a database of its own that is empty at first; with the address of that."""
         taken: dict[Path, str] = {}
 
-        def opened(folder: Path) -> Store:
+        def opened(folder: Path) -> tuple[Store, str]:
             if folder not in taken:
-                if not self._clean:
-                    self._made += 1
-                    self._clean.append(f"test_{self._made}")
-                taken[folder] = self._clean.pop()
-            return Store(folder, self.url, taken[folder])
+                taken[folder] = self._clean.pop() if self._clean else self.database()
+            return Store(folder, taken[folder]), taken[folder]
 
         yield opened
-        for folder, schema in taken.items():  # much quicker than to make the tables again
-            tables = "".join(f'; delete from "{table}"' for table in opened(folder).tables())
-            self.ask(f"begin; set search_path = {schema}; set constraints all deferred{tables}; commit")
-            self._clean.append(schema)
+        for folder, url in taken.items():  # much quicker than to make the tables again
+            tables = "".join(f'; delete from "{table}"' for table in opened(folder)[0].tables())
+            self.ask(f"begin; set search_path = palate; set constraints all deferred{tables}; commit", url)
+            self._clean.append(url)
 
 
 @contextmanager
@@ -133,19 +138,27 @@ def serving() -> Iterator[Server]:
 
 
 class Door:
-    """Stands before a server on a port of its own. `shut_on` a word it lets the message that holds it through, or not, and
-    shuts: nobody hears the answer, and nobody comes in until it is `open` again."""
+    """Stands before a server on a port of its own. Shut on a commit it lets that through, or not, and shuts:
+    nobody hears the answer, and nobody comes in until it is `open` again."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, port: int, url: str) -> None:
+        self.port = port
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = server.url.replace(str(server.port), str(self._listening.getsockname()[1]))
-        self._word, self._through = b"", True
+        self.url = url.replace(str(port), str(self._listening.getsockname()[1]))
+        self._waiting, self._through = False, True
+        self._lines: list[socket.socket] = []
         self.open = True
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def shut_on(self, word: bytes, through: bool) -> None:
-        self._word, self._through = word, through
+    def shut_on_commit(self, through: bool) -> None:
+        self._waiting, self._through = True, through
+
+    def shut(self) -> None:
+        """Now, on everybody."""
+        self.open = False
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listening.close()
@@ -157,23 +170,20 @@ class Door:
                 if not self.open:
                     here.close()
                     continue
-                there = socket.create_connection(("127.0.0.1", self.server.port))
+                there = socket.create_connection(("127.0.0.1", self.port))
+                self._lines += [here, there]
                 for one, other in ((here, there), (there, here)):
                     threading.Thread(target=self._pass_on, args=(one, other, one is here), daemon=True).start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket, asks: bool) -> None:
         with suppress(OSError):
             while told := one.recv(65_536):
-                if asks and self._word and self._word in told.lower():
-                    self._word, self.open = b"", False
+                if asks and self._waiting and COMMIT in told:
+                    self._waiting = self.open = False
                     one.shutdown(socket.SHUT_RDWR)  # first of all, or the answer would be heard
-                    one.close()
                     if self._through:
                         other.sendall(told)
-                        other.settimeout(5)
-                        other.recv(65_536)  # it has been done by then
-                    other.close()
-                    return
+                    break
                 other.sendall(told)
         for end in (one, other):
             with suppress(OSError):
