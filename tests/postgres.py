@@ -153,11 +153,13 @@ class Door:
     def shut_on_commit(self, through: bool) -> None:
         self._waiting, self._through = True, through
 
-    def shut(self) -> None:
+    def shut(self, but: tuple[socket.socket, ...] = ()) -> None:
         """Now, on everybody."""
         self.open = False
         for line in self._lines:
             with suppress(OSError):
+                if line in but:
+                    continue
                 line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -179,8 +181,9 @@ class Door:
         with suppress(OSError):
             while told := one.recv(65_536):
                 if asks and self._waiting and COMMIT in told:
-                    self._waiting = self.open = False
-                    one.shutdown(socket.SHUT_RDWR)  # first of all, or the answer would be heard
+                    self._waiting = False
+                    self.shut(but=(one, other))
+                    one.shutdown(socket.SHUT_RDWR)  # first, or the answer would be heard
                     if self._through:
                         other.sendall(told)
                     break
