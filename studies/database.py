@@ -17,6 +17,7 @@ from studies.migrations import migrations
 
 Row = dict[str, Any]
 FILE = "palate.db"
+OPENED = "palate.opened"  # in the data folder whose tables stand elsewhere
 SCHEMA = "palate"  # of PostgreSQL: one data folder is one schema
 URL = "PALATE_DATABASE_URL"
 
@@ -30,6 +31,7 @@ class Database(ABC):
     Writes come one after the other: within `atomic` nobody else's come in between."""
 
     folder: Path
+    elsewhere = ""  # what is to be told of where the tables stand, if not in the folder
 
     @abstractmethod
     def rows(self, sql: str, **values: Any) -> list[Row]:
@@ -86,6 +88,11 @@ def opened(folder: Path, url: str | None = None, schema: str = SCHEMA) -> Databa
 def exists(folder: Path, url: str | None = None, schema: str = SCHEMA) -> bool:
     """Whether the tables were made already; makes none. Raises StoreError."""
     return (folder / FILE).is_file() if url is None else _postgres().exists(url, schema)
+
+
+def forget_unused(url: str, prefix: str, seconds: float) -> None:
+    """Delete schemas whose names begin so and that nobody opened for so long. Raises StoreError."""
+    _postgres().forget_unused(url, prefix, seconds)
 
 
 def address(named: str | None) -> str | None:

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
-from studies.database import Database, Row, StoreError, writing
+from studies.database import OPENED, Database, Row, StoreError, writing
 from studies.migrations import POSTGRES, in_postgres, migrations
 
 PATIENCE = 5.0  # seconds that a call waits for a server that is away: what is back by then nobody notices
@@ -45,6 +46,13 @@ FORBIDDEN = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)
 GONE = ("08", "53", "57P")  # error codes: of connections, of what a server has too little of, of its end and start
 
 
+AWAY = "the database is away: do this once more in a moment; nothing is stored twice, and what was stored is safe"
+
+
+class Away(StoreError):
+    """The server does not answer. Of a transaction under way it stays unknown whether it was committed."""
+
+
 class Link(psycopg.Connection[DictRow]):
     """A connection of the pool, and which schema it looks into."""
 
@@ -55,11 +63,14 @@ class Postgres(Database):
     """The tables in `schema` of the database at `url`, made where there are none. Raises StoreError, in which no
     password stands."""
 
+    elsewhere = ", and votes with all other tables in a PostgreSQL database"
+
     def __init__(self, folder: Path, url: str, schema: str) -> None:
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
             raise ValueError(f"{schema!r} is no name of a schema")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / OPENED).touch()  # a folder that nobody opens for long may be forgotten
         except OSError as error:
             raise StoreError(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
         self.folder, self.schema, self.where = folder, schema, place(url)
@@ -76,6 +87,9 @@ class Postgres(Database):
             link.execute(self._begin)  # of two that start at once, one makes the tables
             if not _there(link, self.schema):
                 link.execute(sql.SQL("create schema {}").format(sql.Identifier(self.schema)))
+            link.execute(
+                sql.SQL("comment on schema {} is {}").format(sql.Identifier(self.schema), datetime.now(UTC).isoformat())
+            )
             link.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(self.schema)))
             link.execute("create table if not exists _migrations (name text primary key, applied_at timestamptz)")
             done = {row["name"] for row in link.execute("select name from _migrations")}
@@ -134,14 +148,12 @@ class Postgres(Database):
             done = link.execute("commit", prepare=False).statusmessage
         except psycopg.OperationalError as error:
             self._unsure |= self._local.hopes
-            raise StoreError(
-                f"the database at {self.where} went away while this was being stored: do it once more, for nothing is "
-                "stored twice"
-            ) from error
+            raise Away(AWAY) from error
         if done != "COMMIT":  # but ROLLBACK: an error before was not passed on
             raise StoreError("a statement had failed, so nothing of this was stored: try again")
         for key in self._local.hopes:
             self._unsure.pop(key, None)
+        self._local.lately = self._local.hopes or getattr(self._local, "lately", {})
 
     def defer(self) -> None:
         self.run("set constraints all deferred")
@@ -198,21 +210,37 @@ class Postgres(Database):
 
     @contextmanager
     def _link(self) -> Iterator[Link]:
-        with told(self.where):
-            if held := self._held():
-                yield held
-                return
-            with self._pool.connection() as link:
-                if link.schema != self.schema:
-                    link.execute("select set_config('search_path', %s, false)", [self.schema])
-                    link.schema = self.schema
-                yield link
+        try:
+            with told(self.where):
+                if held := self._held():
+                    yield held
+                    return
+                with self._pool.connection() as link:
+                    if link.schema != self.schema:
+                        link.execute("select set_config('search_path', %s, false)", [self.schema])
+                        link.schema = self.schema
+                    yield link
+        except Away:  # a verb may store and then read: who asked for it has not heard that it is stored
+            self._unsure |= getattr(self._local, "lately", {})
+            raise
 
 
 def exists(url: str, schema: str) -> bool:
     """Whether the schema was made already. Raises StoreError."""
     with _connected(url) as link:
         return _there(link, schema)
+
+
+def forget_unused(url: str, prefix: str, seconds: float) -> None:
+    """Drop schemas whose names begin so and that nobody opened for so long. Raises StoreError."""
+    with _connected(url) as link:
+        for row in link.execute(
+            """select nspname as name, obj_description(oid, 'pg_namespace') as opened from pg_namespace
+            where starts_with(nspname, %s)""",
+            [prefix],
+        ).fetchall():
+            if row["opened"] and datetime.fromisoformat(row["opened"]) < datetime.now(UTC) - timedelta(seconds=seconds):
+                link.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(row["name"])))
 
 
 def _there(link: psycopg.Connection[DictRow], schema: str) -> bool:
@@ -299,10 +327,7 @@ def told(where: str) -> Iterator[None]:
     except psycopg.OperationalError as error:
         if error.sqlstate and not error.sqlstate.startswith(GONE):
             raise
-        raise StoreError(
-            f"the database at {where} is away: nothing of this was stored, try again in a moment; what was stored "
-            "before is safe"
-        ) from error
+        raise Away(AWAY) from error
 
 
 @lru_cache(maxsize=1_000)

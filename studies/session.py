@@ -611,6 +611,11 @@ class Studio:
         """Where everything personal lies."""
         return self.store.db.folder.resolve()
 
+    @property
+    def whereabouts(self) -> str:
+        """The same in words; tables may stand elsewhere."""
+        return f"{self.folder}{self.store.db.elsewhere}"
+
     def engine_line(self) -> str:
         """Which model writes, and how it runs."""
         return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"
