@@ -664,7 +664,7 @@ class Store:
         with self.db.atomic():
             latest = "v.number desc limit 1"
             mine = """from vote v join trial t on t.id = v.trial_id where t.session = :session and t.kind = :kind
-                and (:trial is null or t.id = :trial)"""
+                and (t.id = :trial or :trial is null)"""
             undone = "exists (select 1 from undo u where u.trial_id = v.trial_id)"
             last = self.db.rows(
                 f"select v.trial_id, {undone} as undone {mine} order by {latest}",

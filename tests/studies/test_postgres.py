@@ -35,7 +35,6 @@ from tests.studies.test_rooms import begin, fill, write_files
 from tests.studies.test_rooms import shown as shown_in
 from tests.studies.test_store import at_once, card, dump, joke, joke_in, known, like, pair, shown, signs, voted
 
-
 STAGE = Room.stage
 
 
