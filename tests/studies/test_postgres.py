@@ -21,7 +21,7 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from studies import postgres as engine
 from studies.__main__ import main
-from studies.database import URL, StoreError, exists
+from studies.database import URL, StoreError, exists, forget_unused
 from studies.migrations import POSTGRES, migrations
 from studies.postgres import by_name, place
 from studies.rooms import Room
@@ -476,3 +476,15 @@ def test_rows_that_are_read_one_by_one_leave_room_for_other_questions(tmp_path: 
         met.append(row["id"])
         assert store.rater("a") == "me"
     assert len(set(met)) == 300
+
+
+def test_schemas_of_visitors_that_nobody_opened_for_long_are_dropped(
+    tmp_path: Path, url: str, postgres: Server
+) -> None:
+    for name in ("visitor_old", "visitor_new", "palate"):
+        known(Store(tmp_path / name, url, name))
+    postgres.ask("comment on schema visitor_old is '2026-01-01T00:00:00+00:00'", url)
+    postgres.ask("comment on schema palate is '2026-01-01T00:00:00+00:00'", url)
+    forget_unused(url, "visitor_", 3600)
+    assert [exists(tmp_path, url, name) for name in ("visitor_old", "visitor_new", "palate")] == [False, True, True]
+    assert (tmp_path / "visitor_new" / "palate.opened").exists(), "by which its folder is kept as well"
