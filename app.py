@@ -16,6 +16,12 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-dir", type=Path, default=Path("palate-data"), help="holds everything personal; delete it to forget"
     )
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="keep votes and all other tables in this PostgreSQL, postgresql://user@host/name, and only files in the "
+        "data folder; a password is safer in PALATE_DATABASE_URL",
+    )
     parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
     parser.add_argument(
         "--encoder", metavar="NAME", help="sentence encoder that sees your likes: hub id or folder (default: embedded)"
@@ -86,7 +92,13 @@ def main() -> int:
             raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
         if chosen.study:
             room = Room.open(
-                chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"
+                chosen.study,
+                chosen.data_dir,
+                chosen.model,
+                chosen.quantize,
+                chosen.encoder,
+                chosen.base == "auto",
+                chosen.database_url,
             )
             print("\n".join(told(room.study)), flush=True)
             room.start()
@@ -101,6 +113,7 @@ def main() -> int:
             sentence_encoder=chosen.encoder,
             base=chosen.base == "auto",
             rank=chosen.rank,
+            database_url=chosen.database_url,
         )
         if chosen.table:
             print(house.import_table(chosen.table, chosen.column).sentences())

@@ -44,7 +44,7 @@ def tab(house: House, opened: gr.Tab) -> None:
     def about(request: gr.Request) -> tuple[str, str, str, str, gr.Button, gr.Button]:
         studio, session = at(house, request)
         mine = words.about(studio.taste(session))
-        return words.text(studio.engine_line()), mine, words.text(str(studio.folder)), *sending(studio, session)
+        return words.text(studio.engine_line()), mine, words.text(studio.whereabouts), *sending(studio, session)
 
     @in_words
     def agree(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:

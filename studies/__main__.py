@@ -49,15 +49,19 @@ def _trouble() -> tuple[type[Exception], ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="the folder with palate.db in it")
+    url = argparse.ArgumentParser(add_help=False)
+    url.add_argument("--database-url", metavar="URL", help="as in app.py (default: PALATE_DATABASE_URL)")
+    shared = argparse.ArgumentParser(add_help=False, parents=[url])
+    shared.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="the folder that the app was given")
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--study", metavar="ID", help="which study (default: play, or the folder's only study)")
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
     commands = parser.add_subparsers(
         required=True, metavar="check|pregenerate|report|export|backup|forget|judge|simulate"
     )
-    asked = commands.add_parser("check", help="what a rater would meet, and what is missing; starts nothing")
+    asked = commands.add_parser(
+        "check", parents=[url], help="what a rater would meet, and what is missing; starts nothing"
+    )
     asked.add_argument("--study", type=Path, required=True, metavar="FILE", help="the study file")
     asked.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder of the study to be: is its pool full?")
     asked.set_defaults(command=_check)
@@ -76,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     copy = commands.add_parser("backup", parents=[shared], help="a copy of the database with readable views")
     copy.add_argument("--out", type=Path, required=True, metavar="FILE", help="new; everything personal is in it")
     copy.set_defaults(command=_backup)
-    pool = commands.add_parser("pregenerate", help="write the texts of a study beforehand; broken off, it goes on")
+    pool = commands.add_parser(
+        "pregenerate", parents=[url], help="write the texts of a study beforehand; broken off, it goes on"
+    )
     pool.add_argument("--study", type=Path, required=True, metavar="FILE", help="the study file")
     pool.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="the folder of the study to be")
     pool.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto", help="as in app.py")
@@ -101,20 +107,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _store(folder: Path) -> "Store":
-    from studies.database import FILE
+def _store(options: argparse.Namespace) -> "Store":
+    from studies.database import FILE, SCHEMA, address, exists
     from studies.store import Refused, Store
 
-    if not (folder / FILE).is_file():  # opening one would make it
+    folder, url = options.data_dir, address(options.database_url)
+    if not exists(folder, url):  # opening one would make it
+        if url:
+            raise Refused(f"that database holds no schema {SCHEMA}: name the one that the app was started with")
         raise Refused(f"{folder} holds no {FILE}: name the folder that the app was started with after --data-dir")
-    return Store(folder)
+    return Store(folder, url)
 
 
 def _check(options: argparse.Namespace) -> Iterator[str]:
     from studies.checking import checked
     from studies.studyfile import read
 
-    yield from checked(read(options.study), options.data_dir)
+    yield from checked(read(options.study), options.data_dir, options.database_url)
 
 
 def _report(options: argparse.Namespace) -> Iterator[str]:
@@ -124,7 +133,7 @@ def _report(options: argparse.Namespace) -> Iterator[str]:
     from studies.report import report
     from studies.store import Refused
 
-    store = _store(options.data_dir)
+    store = _store(options)
     study = pick(store, options.study)
     there = replace(records(store, study), assumed=study != options.study)
     if options.detectors is not None:
@@ -143,7 +152,7 @@ def _report(options: argparse.Namespace) -> Iterator[str]:
 def _forget(options: argparse.Namespace) -> Iterator[str]:
     from studies.register import Register
 
-    Register(_store(options.data_dir)).forget(options.study, options.code)
+    Register(_store(options)).forget(options.study, options.code)
     yield "deleted: reports and exports made from now on know nothing of this rater"
 
 
@@ -151,7 +160,7 @@ def _export(options: argparse.Namespace) -> Iterator[str]:
     from studies.export import export
     from studies.records import pick
 
-    store = _store(options.data_dir)
+    store = _store(options)
     yield from map(
         str, export(store, options.out, pick(store, options.study), ids=options.ids, parquet=options.parquet)
     )
@@ -160,7 +169,7 @@ def _export(options: argparse.Namespace) -> Iterator[str]:
 def _backup(options: argparse.Namespace) -> Iterator[str]:
     from studies.export import backup
 
-    yield str(backup(_store(options.data_dir), options.out))
+    yield str(backup(_store(options), options.out))
 
 
 def _judge(options: argparse.Namespace) -> Iterator[str]:
@@ -176,7 +185,7 @@ def _judge(options: argparse.Namespace) -> Iterator[str]:
 
     if options.model and (options.claude or options.taste in PLAIN):
         raise Refused(f"{options.claude or options.taste} needs no local model: leave --model out")
-    store = _store(options.data_dir)
+    store = _store(options)
     there = records(store, options.study)
     if not there.ballots:
         raise Refused("no pair was judged by people: there is nothing to stand beside")
@@ -206,12 +215,13 @@ def _judge(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _pregenerate(options: argparse.Namespace) -> Iterator[str]:
+    from studies.database import address
     from studies.pregenerate import fill, people_of
     from studies.store import Store
     from studies.studyfile import read
 
     study = read(options.study)
-    store = Store(options.data_dir)
+    store = Store(options.data_dir, address(options.database_url))
     yield from fill(store, study, people_of(store, study), options.quantize, base=options.base == "auto")
 
 

@@ -6,10 +6,10 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from studies.database import FILE
+from studies.database import FILE, OPENED
 from studies.store import Refused, Store
 
-KEPT = (FILE, f"{FILE}-wal", f"{FILE}-shm", "palate.lock")  # of a data folder whose contents are deleted
+KEPT = (FILE, f"{FILE}-wal", f"{FILE}-shm", "palate.lock", OPENED)  # of a data folder whose contents are deleted
 README = """What Palate knows of you. Every file beside this one is a table, a JSON object a line; times are UTC.
 
 item        texts: those you brought, those the model wrote for you, and the sample feed

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from collectors.item import read_reactions
-from studies.database import FILE
+from studies.database import address, exists
 from studies.pairs import title
 from studies.pregenerate import ATTEMPTS, empty_places
 from studies.register import Register
@@ -40,7 +40,7 @@ def minutes(study: Study) -> int:
     return round(sum(60 * WORDS[kind] / WORDS_A_MINUTE + DECISION for kind in shown) / 60) or 1
 
 
-def checked(study: Study, folder: Path | None = None) -> Iterator[str]:
+def checked(study: Study, folder: Path | None = None, database_url: str | None = None) -> Iterator[str]:
     """All that can be told without a model; with the data folder also how full the pool is.
 
     Raises StudyError or CollectError for posts or people that cannot be read, or that are too few.
@@ -61,7 +61,7 @@ def checked(study: Study, folder: Path | None = None) -> Iterator[str]:
     if study.texts == "live":
         yield f"texts: written live, {sum(len(_written(step)) for step in planned)} for each rater"
     else:
-        yield from _pool(study, list(people) or [""], folder)
+        yield from _pool(study, list(people) or [""], folder, database_url)
     yield (
         f"minutes: at {WORDS['pair']} words a pair, {WORDS['card']} a single text, {WORDS_A_MINUTE} words a minute and "
         f"{DECISION:.0f} s a decision, without consent, instructions and survey"
@@ -85,8 +85,8 @@ def _people(study: Study) -> dict[str, int]:
     return {name: sum(signal is not None and signal.sign > 0 for _, signal in seen) for name, seen in there}
 
 
-def _pool(study: Study, people: list[str], folder: Path | None) -> Iterator[str]:
-    """What the pool must hold, and what it lacks. A folder without a database is left so."""
+def _pool(study: Study, people: list[str], folder: Path | None, database_url: str | None) -> Iterator[str]:
+    """What the pool must hold, and what it lacks. Where there are no tables none are made."""
     design, needed = study.design, texts_needed(study.design)
     ways = sum(arm != HUMAN for arm in design.arms)
     wanted = lacking = needed * ways * len(design.topics) * len(people)
@@ -95,8 +95,9 @@ def _pool(study: Study, people: list[str], folder: Path | None) -> Iterator[str]
         f"{f' for each of {len(people)} people' if study.people else ''}: {wanted} to start with; pregenerate writes "
         f"{ATTEMPTS} times as many, for pairs that are too alike"
     )
-    if folder and (folder / FILE).is_file():
-        register = Register(Store(folder))
+    url = address(database_url)
+    if folder and exists(folder, url):
+        register = Register(Store(folder, url))
         lacking = sum(len(empty_places(register, study, name, attempts=1)) for name in people)
     if folder:
         there = f"lacks {lacking} of these: run python -m studies pregenerate" if lacking else "is full"

@@ -1,9 +1,12 @@
-"""The connection to the data folder's SQLite file: one per thread, every write on disk before it is acknowledged."""
+"""Where the tables stand: SQLite's file in the data folder, one connection per thread, every write on disk before it is
+acknowledged; or, behind the same few functions, PostgreSQL (`studies.postgres`)."""
 
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +17,101 @@ from studies.migrations import migrations
 
 Row = dict[str, Any]
 FILE = "palate.db"
+OPENED = "palate.opened"  # in the data folder whose tables stand elsewhere
+SCHEMA = "palate"  # of PostgreSQL: one data folder is one schema
+URL = "PALATE_DATABASE_URL"
 
 
 class StoreError(RuntimeError):
     """The store cannot be used or written. The message is one sentence that says what to do."""
 
 
-class Database:
-    """Rows by named parameters. `PRAGMA synchronous = full`: an acknowledged write outlives a kill and a power cut."""
+class Database(ABC):
+    """Rows by named parameters, in SQL that SQLite and PostgreSQL both speak; where they differ there is a function.
+    Writes come one after the other: within `atomic` nobody else's come in between."""
+
+    folder: Path
+    elsewhere = ""  # what is to be told of where the tables stand, if not in the folder
+
+    @abstractmethod
+    def rows(self, sql: str, **values: Any) -> list[Row]:
+        """Run a statement that returns rows; a write among these is committed unless `atomic` is open."""
+
+    @abstractmethod
+    def run(self, sql: str, **values: Any) -> int:
+        """Run a statement that returns none; returns how many rows it changed."""
+
+    @abstractmethod
+    def many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> int:
+        """Within `atomic`: run a statement that returns none with each of these; how many rows that changed in all."""
+
+    @abstractmethod
+    def each(self, sql: str) -> Iterator[Row]:
+        """Rows one by one, for tables that need not fit into memory."""
+
+    @abstractmethod
+    def atomic(self) -> AbstractContextManager[None]:
+        """All of it or, on any error, nothing. The right to write is taken first: of two who read and then write, the
+        second waits and reads what the first has written."""
+
+    @abstractmethod
+    def defer(self) -> None:
+        """Within `atomic`: references are checked at its end."""
+
+    @abstractmethod
+    def erase(self, tables: Sequence[str]) -> None:
+        """Delete all rows of these tables, and what the files that held them still hold of them."""
+
+    @abstractmethod
+    def tables(self) -> dict[str, set[str]]:
+        """The columns of each table."""
+
+    @abstractmethod
+    def copy(self, to: Path) -> AbstractContextManager[sqlite3.Connection]:
+        """All tables as they are at one moment, in the new SQLite file `to`, open for more."""
+
+    def if_unsure(self, key: Hashable, value: str) -> None:  # noqa: B027 - a file always knows
+        """Within `atomic`: should it stay unknown whether it was committed, `unsure` tells `value` of `key`."""
+
+    def unsure(self, key: Hashable) -> str | None:
+        """The value of a write of which nobody could say whether it was committed, until one with this key is."""
+        return None
+
+
+def opened(folder: Path, url: str | None = None, schema: str = SCHEMA) -> Database:
+    """The database of a data folder: its file or, with a `url`, a schema in PostgreSQL. Raises StoreError."""
+    if url is None:
+        return Sqlite(folder)
+    return _postgres().Postgres(folder, url, schema)  # type: ignore[no-any-return]
+
+
+def exists(folder: Path, url: str | None = None, schema: str = SCHEMA) -> bool:
+    """Whether the tables were made already; makes none. Raises StoreError."""
+    return (folder / FILE).is_file() if url is None else _postgres().exists(url, schema)
+
+
+def forget_unused(url: str, prefix: str, seconds: float) -> None:
+    """Delete schemas whose names begin so and that nobody opened for so long. Raises StoreError."""
+    _postgres().forget_unused(url, prefix, seconds)
+
+
+def address(named: str | None) -> str | None:
+    """Where the tables stand: as it was named, else as the environment says. A password needs no command line."""
+    return named or os.environ.get(URL) or None
+
+
+def _postgres() -> Any:
+    try:
+        from studies import postgres
+    except ImportError as error:
+        raise StoreError(
+            "psycopg is not installed, which a database of PostgreSQL needs: pip install -r requirements-postgres.txt"
+        ) from error
+    return postgres
+
+
+class Sqlite(Database):
+    """`PRAGMA synchronous = full`: an acknowledged write outlives a kill and a power cut."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,22 +138,34 @@ class Database:
         return self._local.db  # type: ignore[no-any-return]  # a thread-local's attributes have no type
 
     def rows(self, sql: str, **values: Any) -> list[Row]:
-        """Run a statement that returns rows; a write among these is committed unless `atomic` is open."""
         with self._in_plain_words():
             return list(self._db.query(sql, values))
 
     def run(self, sql: str, **values: Any) -> int:
-        """Run a statement that returns none; returns how many rows it changed."""
         with self._in_plain_words():
             return self._db.execute(sql, values).rowcount
 
+    def many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> int:
+        with self._in_plain_words():
+            return self._db.conn.executemany(sql, values).rowcount
+
     def each(self, sql: str) -> Iterator[Row]:
-        """Rows one by one, for tables that need not fit into memory."""
         with self._in_plain_words():
             yield from self._db.query(sql)
 
+    def defer(self) -> None:
+        self.run("pragma defer_foreign_keys = on")
+
+    def tables(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for row in self.rows(
+            """select t.name, c.name as column_name from sqlite_master t, pragma_table_info(t.name) c
+            where t.type = 'table' and t.name not like '%sqlite%'"""
+        ):
+            found.setdefault(row["name"], set()).add(row["column_name"])
+        return found
+
     def erase(self, tables: Sequence[str]) -> None:
-        """Delete all rows of these tables, and what the file and its log still hold of them."""
         with self._in_plain_words():
             connection = self._db.conn
             connection.execute("pragma secure_delete = on")  # freed pages are overwritten with zeros
@@ -76,11 +178,9 @@ class Database:
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All of it or, on any error, nothing. The right to write is taken first: of two who read and then write, the
-        second would else be told at once that the database is in use."""
         with self._in_plain_words():
             outermost = not self._db.conn.in_transaction
-            if outermost:
+            if outermost:  # else the second of two would be told at once that the database is in use
                 self._db.execute("begin immediate")
             try:
                 with self._db.atomic():
@@ -91,6 +191,18 @@ class Database:
                 raise
             if outermost:
                 self._db.commit()
+
+    @contextmanager
+    def copy(self, to: Path) -> Iterator[sqlite3.Connection]:
+        path = self.folder / FILE
+        with (
+            writing(to),
+            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as live,
+            closing(sqlite3.connect(to, isolation_level=None)) as still,
+        ):
+            live.backup(still)
+            still.execute("pragma journal_mode = delete")  # one file, that also opens where nothing may be written
+            yield still
 
     @contextmanager
     def _in_plain_words(self) -> Iterator[None]:
@@ -109,3 +221,12 @@ class Database:
             else:
                 raise
             raise StoreError(why) from error
+
+
+@contextmanager
+def writing(to: Path) -> Iterator[None]:
+    """While a copy is written into the file `to`; raises StoreError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{to} cannot be written ({error}): choose another or free some space") from error

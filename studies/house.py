@@ -11,6 +11,7 @@ from typing import Any
 
 from collectors.item import ImportReport
 from engine import encoder
+from studies.database import StoreError, address, exists, forget_unused
 from studies.limits import Limit
 from studies.session import CannotStart, Engine, Studio
 from studies.store import Refused, Store
@@ -20,6 +21,7 @@ MOST = 64  # rooms open at a time
 IDLE = 15 * 60.0  # seconds after which a room that nobody uses is closed; what is in it stays
 KEPT = 30 * 24 * 3600.0  # seconds after which a visitor who did not come back is forgotten
 VISITORS = "visitors"
+SCHEMA = "visitor_"  # and the name of the folder
 
 
 class House(ABC):
@@ -85,13 +87,22 @@ class Home(House):
 class Hosted(House):
     """A room a visitor, each with a folder of its own under `folder`: what is in one is out of reach of every other.
 
-    The model, turns at it and what was learned from many people are common to all.
+    The model, turns at it and what was learned from many people are common to all. With the `url` of a PostgreSQL the
+    tables of each stand in a schema of its own there.
     """
 
     hosted = True
 
-    def __init__(self, folder: Path, engine: Engine, seed: int = 0, most: int = MOST, idle: float = IDLE) -> None:
-        self._folder, self.engine, self.seed = folder.resolve(), engine, seed
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        seed: int = 0,
+        most: int = MOST,
+        idle: float = IDLE,
+        url: str | None = None,
+    ) -> None:
+        self._folder, self.engine, self.seed, self.url = folder.resolve(), engine, seed, url
         self.most, self.idle = most, idle
         self.turns = Turns()
         self._rooms: dict[str, tuple[Studio, float]] = {}  # the longest unused first
@@ -115,7 +126,7 @@ class Hosted(House):
             raise Refused("too many people are here right now: come back in a few minutes")
         if not (self._folder / VISITORS / name).exists():
             self._newcomers.take(address)
-        store = Store(self._folder / VISITORS / name)
+        store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name)
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
         studio = Studio(store, self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns)
         studio.start()
@@ -140,6 +151,8 @@ class Hosted(House):
         for path in (self._folder / VISITORS).glob("*"):
             if max((file.stat().st_mtime for file in path.rglob("*")), default=0.0) < time.time() - KEPT:
                 shutil.rmtree(path, ignore_errors=True)
+        if self.url:
+            forget_unused(self.url, SCHEMA, KEPT)
 
     def close(self) -> None:
         with self._lock:
@@ -155,12 +168,17 @@ class Hosted(House):
         return f"{self.engine.lm.describe()}; likes are seen by {encoder.NAME}"
 
 
-def open_house(data_dir: Path, *, hosted: bool, seed: int, **engine: Any) -> House:
-    """Open the data folder and load the models, as `Engine.load` says; raises CannotStart."""
+def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | None = None, **engine: Any) -> House:
+    """Open the data folder, its tables where `Studio.open` has them, and load the models, as `Engine.load` says; raises
+    CannotStart."""
     if not hosted:
-        return Home(Studio.open(data_dir, seed=seed, **engine))
+        return Home(Studio.open(data_dir, seed=seed, database_url=database_url, **engine))
+    url = address(database_url)
     try:
         (data_dir / VISITORS).mkdir(parents=True, exist_ok=True)
+        exists(data_dir, url)  # before a model is loaded for nothing
     except OSError as error:
         raise CannotStart(f"{data_dir} cannot be used ({error.strerror}): choose a writable --data-dir") from error
-    return Hosted(data_dir, Engine.load(data_dir, **engine), seed)
+    except StoreError as error:
+        raise CannotStart(str(error)) from error
+    return Hosted(data_dir, Engine.load(data_dir, **engine), seed, url=url)

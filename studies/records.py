@@ -1,16 +1,14 @@
 """What a report or an export reads: the trials of a study, or of play, with their votes, and what became of each."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.methods.base import Ask
-from studies.database import FILE, Row, StoreError
+from studies.database import Row
 from studies.detect import Detector
 from studies.ratings import LIKES, Ballot, Mark
 from studies.register import Register
@@ -269,7 +267,7 @@ def trials(store: Store, study: str | None) -> list[Row]:
     # a mark on a side is one row of flag at most; their names are constants of ours
     marks = ", ".join(
         f"""case when v.number is not null and {side[0]}.id is not null then
-        exists (select 1 from flag f where f.trial_id = t.id and f.side = '{side}' and f.kind = '{kind}') end
+        (select count(*) from flag f where f.trial_id = t.id and f.side = '{side}' and f.kind = '{kind}') end
         as {side}_{kind}"""
         for side, kind in FLAGS
     )
@@ -334,20 +332,12 @@ def _readable(kind: str, told: str) -> str:
 
 
 def copy(store: Store, to: Path, titles: Mapping[str, str]) -> None:
-    """Copy the whole database into the file `to`, as it is at one moment, and add `READABLE` and `titles` of arms."""
-    path = store.db.folder / FILE
-    try:
-        with (
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as live,
-            closing(sqlite3.connect(to, isolation_level=None)) as still,
-        ):
-            live.backup(still)
-            still.execute("pragma journal_mode = delete")  # one file, that also opens where nothing may be written
-            still.execute("create table arm_title (arm text primary key, title text not null)")
-            still.executemany("insert into arm_title values (?, ?)", titles.items())
-            still.executescript(READABLE)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{to} cannot be written ({error}): choose another or free some space") from error
+    """Copy the whole database into the SQLite file `to`, as it is at one moment, and add `READABLE` and `titles` of
+    arms."""
+    with store.db.copy(to) as still:
+        still.execute("create table arm_title (arm text primary key, title text not null)")
+        still.executemany("insert into arm_title values (?, ?)", titles.items())
+        still.executescript(READABLE)
 
 
 def hidden(store: Store) -> list[str]:

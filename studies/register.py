@@ -69,7 +69,8 @@ class Register:
         """Whoever came to the study with the id of this person, or of this submission, in the link."""
         rows = self.db.rows(
             """select * from participant where study = :study and ((:person <> '' and platform_person = :person)
-            or (:submission <> '' and platform_session = :submission)) limit 1""",
+            or (:submission <> '' and platform_session = :submission))
+            order by joined_at, rater limit 1""",
             study=study,
             person=person,
             submission=submission,
@@ -158,11 +159,10 @@ class Register:
         before = (datetime.now(UTC) - patience).isoformat(timespec="milliseconds")
         gone = self.db.rows(
             """update participant set left_at = :at where study = :study and left_at is null and ended_at is null
-            and max(joined_at,
-                coalesce((select max(v.at) from vote v join trial t on t.id = v.trial_id
-                    where t.rater = participant.rater), ''),
-                coalesce((select max(a.at) from answer a where a.rater = participant.rater), ''))
-                < :before
+            and joined_at < :before
+            and not exists (select 1 from vote v join trial t on t.id = v.trial_id
+                where t.rater = participant.rater and v.at >= :before)
+            and not exists (select 1 from answer a where a.rater = participant.rater and a.at >= :before)
             returning rater, slot""",
             study=study,
             before=before,

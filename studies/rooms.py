@@ -16,7 +16,7 @@ from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import build
-from studies.database import Row
+from studies.database import Row, address
 from studies.importing import Imports, Preview, sweep
 from studies.leaks import words
 from studies.pregenerate import empty_places, people_of
@@ -90,12 +90,14 @@ class Room:
         quantize: Quantize = "auto",
         sentence_encoder: str | None = None,
         base: bool = True,
+        database_url: str | None = None,
     ) -> "Room":
-        """Open the data folder, and load a model where texts are written live; raises CannotStart."""
+        """Open the data folder, its tables where `Studio.open` has them, and load a model where texts are written live;
+        raises CannotStart."""
         try:
             study = read(file)
             encoder.use(sentence_encoder)
-            store = Store(data_dir)
+            store = Store(data_dir, address(database_url))
             lm = Backbone.load(model, quantize) if study.texts == "live" else None
             if lm and base:
                 learning.stand_on(lm, data_dir)

@@ -31,7 +31,7 @@ from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import EMBEDDED, WeightsError
 from studies.corner import Corner
-from studies.database import Row, StoreError
+from studies.database import Row, StoreError, address
 from studies.fetching import Fetching
 from studies.importing import Imports, sweep
 from studies.outcome import Cost, Outcome, outcome
@@ -246,11 +246,18 @@ class Studio:
 
     @classmethod
     def open(
-        cls, data_dir: Path, model: str | None = None, quantize: Quantize = "auto", seed: int = 0, **engine: Any
+        cls,
+        data_dir: Path,
+        model: str | None = None,
+        quantize: Quantize = "auto",
+        seed: int = 0,
+        database_url: str | None = None,
+        **engine: Any,
     ) -> "Studio":
-        """Open one person's data folder and load the models; raises CannotStart. The rest as in `Engine.load`."""
+        """Open one person's data folder and load the models; raises CannotStart. Tables stand in the PostgreSQL at
+        `database_url`, else where the environment says, else in the folder. The rest as in `Engine.load`."""
         try:
-            store = Store(data_dir)  # before a model is loaded for nothing
+            store = Store(data_dir, address(database_url))  # before a model is loaded for nothing
         except StoreError as error:
             raise CannotStart(str(error)) from error
         found = Engine.load(data_dir, model, quantize, **engine)
@@ -603,6 +610,11 @@ class Studio:
     def folder(self) -> Path:
         """Where everything personal lies."""
         return self.store.db.folder.resolve()
+
+    @property
+    def whereabouts(self) -> str:
+        """The same in words; tables may stand elsewhere."""
+        return f"{self.folder}{self.store.db.elsewhere}"
 
     def engine_line(self) -> str:
         """Which model writes, and how it runs."""

@@ -1,8 +1,9 @@
-"""Everything personal, in one SQLite file under the data folder: people, items, signals, trials, votes.
+"""Everything personal, in an SQLite file under the data folder or in PostgreSQL: people, items, signals, trials, votes.
 
 Every write is one statement or one transaction. A trial is written before it is shown; votes are unique by
 trial; undo is an event, nothing is deleted until the person deletes all. All SQL of the project stands here and in
-`studies.migrations`, `database`, `reactions`, `vectors`, `belongings`, `register` and `records`.
+`studies.migrations`, `database`, `postgres`, `reactions`, `vectors`, `belongings`, `register` and `records`, and both
+engines take it as it is written.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from typing import Literal
 from collectors.item import Item, Signal
 from engine.methods.base import Ask
 from engine.profile import Edit
-from studies.database import Database, Row
+from studies.database import SCHEMA, Row, opened
 from studies.ratings import Ballot
 from studies.reactions import Reactions, as_item
 from studies.schedule import Kind, Purpose
@@ -94,10 +95,11 @@ def now() -> str:
 
 
 class Store:
-    """The data folder's database; methods may be called from any thread."""
+    """The data folder's database; methods may be called from any thread. With the `url` of a PostgreSQL its tables
+    stand in a schema there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.db = Database(folder)
+    def __init__(self, folder: Path, url: str | None = None, schema: str = SCHEMA) -> None:
+        self.db = opened(folder, url, schema)
         self._reactions = Reactions(self.db)
         self.vectors = Vectors(self.db)
 
@@ -131,58 +133,66 @@ class Store:
         while chunk := list(islice(rows, CHUNK)):
             with self.db.atomic():
                 self.db.run("insert into rater values (:id, :at) on conflict do nothing", id=rater, at=now())
-                changed = 0
-                for item, signal in chunk:
-                    changed += self._add_item(item)
-                    changed += self._add_signal(rater, signal) if signal else 0
+                changed = self._add_items([item for item, _ in chunk])
+                changed += self._add_signals(rater, [signal for _, signal in chunk if signal])
                 if changed:
                     self.db.run(
                         "insert into chunk (rater, rows, at) values (:rater, :n, :at)", rater=rater, n=changed, at=now()
                     )
             yield len(chunk)
 
-    def _add_signal(self, rater: str, signal: Signal) -> int:
-        return self.db.run(
+    def _add_signals(self, rater: str, signals: Sequence[Signal]) -> int:
+        return self.db.many(
             """insert into signal (rater, item_id, origin, sign, strength, at, note, picked)
             values (:rater, :item_id, :origin, :sign, :strength, :at, :note, :picked)
             on conflict (rater, item_id, origin) do update
             set sign = excluded.sign, strength = excluded.strength, at = excluded.at,
             note = excluded.note, picked = excluded.picked
-            where sign <> excluded.sign or strength <> excluded.strength
-            or coalesce(at, '') <> coalesce(excluded.at, '') or note <> excluded.note or picked <> excluded.picked""",
-            rater=rater,
-            item_id=signal.item_id,
-            origin=signal.origin,
-            sign=signal.sign,
-            strength=signal.strength,
-            at=signal.at and signal.at.isoformat(),
-            note=signal.note,
-            picked=int(signal.picked),
+            where signal.sign <> excluded.sign or signal.strength <> excluded.strength
+            or coalesce(signal.at, '') <> coalesce(excluded.at, '')
+            or signal.note <> excluded.note or signal.picked <> excluded.picked""",
+            [
+                {
+                    "rater": rater,
+                    "item_id": signal.item_id,
+                    "origin": signal.origin,
+                    "sign": signal.sign,
+                    "strength": signal.strength,
+                    "at": signal.at and signal.at.isoformat(),
+                    "note": signal.note,
+                    "picked": int(signal.picked),
+                }
+                for signal in signals
+            ],
         )
 
-    def _add_item(self, item: Item) -> int:
-        # a fixed shuffle: the feed's order is mixed and the same after a restart
-        shuffle = hashlib.sha256(item.id.encode()).hexdigest()[:16]
-        return self.db.run(
+    def _add_items(self, items: Sequence[Item]) -> int:
+        return self.db.many(
             """insert into item
             (id, source, source_id, kind, text, community, author_hash, maker, created_at, url, shuffle, stand_in)
             values (:id, :source, :source_id, :kind, :text, :community, :author_hash, :maker, :created_at, :url,
             :shuffle, :stand_in)
             on conflict (id) do update set text = excluded.text, stand_in = excluded.stand_in,
-            author_hash = excluded.author_hash, created_at = coalesce(excluded.created_at, created_at)
+            author_hash = excluded.author_hash, created_at = coalesce(excluded.created_at, item.created_at)
             where (item.stand_in = 1 or item.text = '') and excluded.stand_in = 0 and excluded.text <> ''""",
-            id=item.id,
-            source=item.source,
-            source_id=item.source_id,
-            kind=item.kind,
-            text=item.text,
-            community=item.community,
-            author_hash=item.author_hash,
-            maker=item.maker,
-            created_at=item.created_at and item.created_at.isoformat(),
-            url=item.url,
-            shuffle=shuffle,
-            stand_in=int(item.stand_in),
+            [
+                {
+                    "id": item.id,
+                    "source": item.source,
+                    "source_id": item.source_id,
+                    "kind": item.kind,
+                    "text": item.text,
+                    "community": item.community,
+                    "author_hash": item.author_hash,
+                    "maker": item.maker,
+                    "created_at": item.created_at and item.created_at.isoformat(),
+                    "url": item.url,
+                    # a fixed shuffle: the feed's order is mixed and the same after a restart
+                    "shuffle": hashlib.sha256(item.id.encode()).hexdigest()[:16],
+                    "stand_in": int(item.stand_in),
+                }
+                for item in items
+            ],
         )
 
     def reactions(self, rater: str) -> tuple[tuple[Item, Signal], ...]:
@@ -237,11 +247,10 @@ class Store:
         return self.db.rows("select * from import where rater = :rater order by number desc", rater=rater)
 
     def tables(self) -> list[str]:
-        rows = self.db.rows("select name from sqlite_master where type = 'table' and name not like '%sqlite%'")
-        return sorted(row["name"] for row in rows)
+        return sorted(self.db.tables())
 
     def delete_everything(self) -> None:
-        """Empty every table and leave no byte of it in the file or its log."""
+        """Empty every table and leave no byte of it in the files that hold them."""
         self.db.erase(self.tables())
         self._reactions.forget()
         self.vectors.forget()
@@ -251,11 +260,10 @@ class Store:
         trials = "(select id from trial where rater = :rater)"
         shown = "(select left_id from trial where rater = :rater union select right_id from trial where rater = :rater)"
         with self.db.atomic():
-            self.db.run("pragma defer_foreign_keys = on")
+            self.db.defer()
             had = self.db.rows("select item_id from signal where rater = :rater", rater=rater)
             met = self.db.rows(f"select id from candidate where id in {shown}", rater=rater)
-            tables = {name: self.db.rows(f'select name from pragma_table_info("{name}")') for name in self.tables()}
-            columns = {name: {row["name"] for row in rows} for name, rows in tables.items()}
+            columns = self.db.tables()
             for name, there in columns.items():
                 if "trial_id" in there:
                     self.db.run(f'delete from "{name}" where trial_id in {trials}', rater=rater)
@@ -475,7 +483,7 @@ class Store:
         """All that lies on the session's table, shown to it and not voted on, in that order."""
         return self.db.rows(
             f"""{_SEEN} where t.session = :session and t.kind = :kind and t.shown_at is not null
-            and not exists (select 1 from vote v where v.trial_id = t.id) order by t.shown_at""",
+            and not exists (select 1 from vote v where v.trial_id = t.id) order by t.shown_at, t.made_at""",
             session=session,
             kind=kind,
         )
@@ -510,7 +518,7 @@ class Store:
             found += self.db.rows(
                 """select i.* from item i where i.maker = :maker and length(i.text) <= :longest
                 and i.text <> '' and i.stand_in = 0
-                and (i.maker = 'project' or (substr(i.shuffle, -1) < '8') = (:use = 'feed'))
+                and (i.maker = 'project' or (substr(i.shuffle, 16) < '8') = (:use = 'feed'))
                 and not exists (select 1 from signal s where s.item_id = i.id and s.rater = :rater)
                 and not exists (
                     select 1 from candidate c
@@ -545,13 +553,15 @@ class Store:
         `viewed_ms` is how long the page says that the texts were in view, `hidden` whether it was hidden meanwhile.
 
         One statement decides: the trial must be this session's, shown, not void and not voted on. Anything
-        else raises Refused and stores nothing.
+        else raises Refused and stores nothing. A vote that went missing on its way to the database, so that nobody can
+        say whether it arrived, may be given again: it is stored once.
         """
         if any(flag not in FLAGS for flag in flags):
             raise Refused("that mark is not known: use left or right with sounds_ai or offensive")
         with self.db.atomic():
             fitting = {f"kind{n}": kind for n, kind in enumerate(kinds) if choice in CHOICES[kind]}
             names = ", ".join(f":{name}" for name in fitting) or "''"
+            this, at = ("vote", session, trial, choice, frozenset(flags)), now()
             won = self.db.rows(
                 f"""insert into vote (trial_id, choice, at, viewed_ms, hidden)
                 select t.id, :choice, :at, :viewed, :hidden from trial t
@@ -561,19 +571,27 @@ class Store:
                 trial=trial,
                 session=session,
                 choice=choice,
-                at=now(),
+                at=at,
                 viewed=viewed_ms,
                 hidden=int(hidden),
                 **fitting,
             )
             if not won:
+                at = self._arrived(trial, self.db.unsure(this))
+            if not at:
                 raise Refused(self._why_refused(session, trial, choice, kinds))
+            self.db.if_unsure(this, at)
+            if not won:
+                return self._revealed(trial)
             for side, kind in dict.fromkeys(flags):
                 self.db.run(
                     "insert into flag values (:trial, :side, :kind, :at)", trial=trial, side=side, kind=kind, at=now()
                 )
             if choice in ("like", "dislike"):
                 self._keep_generated(trial)
+        return self._revealed(trial)
+
+    def _revealed(self, trial: str) -> Row:
         return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=trial)[0]
 
     def _keep_generated(self, trial: str) -> None:
@@ -585,8 +603,13 @@ class Store:
         )
         for row in rows:
             item = Item("palate", row["id"], "joke", row["text"], maker="model")
-            self._add_item(item)
+            self._add_items([item])
             self.db.run("update candidate set item_id = :item where id = :id", item=item.id, id=row["id"])
+
+    def _arrived(self, trial: str, at: str | None) -> str:
+        """When the vote on a trial was given, if that is the time in question."""
+        rows = self.db.rows("select at from vote where trial_id = :id and at = :at", id=trial, at=at) if at else []
+        return str(rows[0]["at"]) if rows else ""
 
     def _why_refused(self, session: str, trial: str, choice: str, kinds: Sequence[str]) -> str:
         rows = self.db.rows(
@@ -636,22 +659,34 @@ class Store:
 
     def undo(self, session: str, kind: str, trial: str | None = None) -> Row:
         """Withdraw the session's latest vote of a kind that still stands, or that on one trial; raises Refused if there
-        is none."""
-        won = self.db.rows(
-            """insert into undo (trial_id, at)
-            select v.trial_id, :at from vote v join trial t on t.id = v.trial_id
-            where t.session = :session and t.kind = :kind and (:trial is null or t.id = :trial)
-            and not exists (select 1 from undo u where u.trial_id = v.trial_id)
-            order by v.number desc limit 1
-            on conflict (trial_id) do nothing returning trial_id""",
-            session=session,
-            kind=kind,
-            trial=trial,
-            at=now(),
-        )
-        if not won:
-            raise Refused("there is nothing to undo")
-        return self.db.rows(f"{_REVEALED} where t.id = :trial", trial=won[0]["trial_id"])[0]
+        is none. Asked again after nobody could say whether it was withdrawn, it withdraws that one and no other."""
+        this = ("undo", session, kind, trial)
+        with self.db.atomic():
+            latest = "v.number desc limit 1"
+            mine = """from vote v join trial t on t.id = v.trial_id where t.session = :session and t.kind = :kind
+                and (t.id = :trial or :trial is null)"""
+            undone = "exists (select 1 from undo u where u.trial_id = v.trial_id)"
+            last = self.db.rows(
+                f"select v.trial_id, {undone} as undone {mine} order by {latest}",
+                session=session,
+                kind=kind,
+                trial=trial,
+            )
+            if last and last[0]["undone"] and last[0]["trial_id"] == self.db.unsure(this):
+                won = last
+            else:
+                won = self.db.rows(
+                    f"""insert into undo (trial_id, at) select v.trial_id, :at {mine} and not {undone}
+                    order by {latest} on conflict (trial_id) do nothing returning trial_id""",
+                    session=session,
+                    kind=kind,
+                    trial=trial,
+                    at=now(),
+                )
+            if not won:
+                raise Refused("there is nothing to undo")
+            self.db.if_unsure(this, won[0]["trial_id"])
+        return self._revealed(won[0]["trial_id"])
 
     def ballots(self, purpose: Literal["main", "repeat"] = "main") -> list[Ballot]:
         """Every vote outside of studies that counts: on a pair, not void, not withdrawn. Votes on pairs that were shown

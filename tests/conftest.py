@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from engine.backbone import Backbone
 from engine.plan import Plan, spare_threads
 from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
+from studies.store import Store
+from tests.postgres import Server, serving
 
 WORKERS = 2  # each may hold 3.5 GB, and the app that a test starts comes on top
 # As the app does, and shared among the workers.
@@ -60,6 +62,30 @@ def chromium() -> Iterator[Browser]:
         browser = play.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL for all tests of this process."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Store]]:
+    """Opens the store of a folder: its file, and in a second run of the test a database of its own in PostgreSQL, the
+    latest of which the environment names."""
+    if request.param == "sqlite":
+        yield Store
+        return
+    with request.getfixturevalue("postgres").stores() as stores:
+
+        def opened(folder: Path) -> Store:
+            store, url = stores(folder)
+            monkeypatch.setenv("PALATE_DATABASE_URL", url)
+            return store
+
+        yield opened
 
 
 @pytest.fixture(scope="session")

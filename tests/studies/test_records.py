@@ -1,7 +1,7 @@
 """What is read of a study: what counts, what does not and why. A real store with a small study in it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ SETTINGS = {
     "design": {"seed": 41, "arms": list(ARMS), "blocks": 1},
     "design_id": "d5d5d5d5",
 }
+Opened = Callable[[Path], Store]
 RATERS = ("p-aaaaaaaaaaaaaaaa", "p-bbbbbbbbbbbbbbbb", "p-cccccccccccccccc")
 KINDS = ("pair", "card", "mark")
 
@@ -95,9 +96,9 @@ def judge(
     return trial.id
 
 
-def small_study(folder: Path, **opened: Any) -> Store:
+def small_study(folder: Path, at: Callable[[Path], Store] = Store, **opened: Any) -> Store:
     """Three raters; counted: 6 pairs, 2 repeats, 2 marks, 1 repeat of a mark, 5 catch trials of which 3 are passed."""
-    store = Store(folder)
+    store = at(folder)
     open_study(store, **opened)
     for slot, rater in enumerate(RATERS):
         join(store, rater, slot)
@@ -142,8 +143,8 @@ def small_study(folder: Path, **opened: Any) -> Store:
     return store
 
 
-def test_what_counts(tmp_path: Path) -> None:
-    found = records(small_study(tmp_path), STUDY)
+def test_what_counts(tmp_path: Path, opened: Opened) -> None:
+    found = records(small_study(tmp_path, opened), STUDY)
     a, b, c = RATERS
     assert [(ballot.rater, ballot.left, ballot.right, ballot.choice) for ballot in found.ballots] == [
         (a, ARMS[0], ARMS[1], "right"),
@@ -165,8 +166,8 @@ def test_what_counts(tmp_path: Path) -> None:
     assert [mark.repeats for mark in found.mark_repeats] == [found.marks[0].trial]
 
 
-def test_who_came_and_what_happened(tmp_path: Path) -> None:
-    found = records(small_study(tmp_path), STUDY)
+def test_who_came_and_what_happened(tmp_path: Path, opened: Opened) -> None:
+    found = records(small_study(tmp_path, opened), STUDY)
     assert found.study
     assert (found.study.title, found.study.settings["design"]["seed"]) == ("A taste test", 41)
     assert [(rater.id, rater.votes) for rater in found.raters] == [(RATERS[0], 5), (RATERS[1], 5), (RATERS[2], 6)]
@@ -189,9 +190,14 @@ def test_who_came_and_what_happened(tmp_path: Path) -> None:
     ],
 )
 def test_catch_trials(
-    tmp_path: Path, purpose: str, sides: tuple[str, str | None], kind: str, passing: set[str]
+    tmp_path: Path,
+    opened: Opened,
+    purpose: str,
+    sides: tuple[str, str | None],
+    kind: str,
+    passing: set[str],
 ) -> None:
-    store = Store(tmp_path)
+    store = opened(tmp_path)
     open_study(store)
     join(store, RATERS[0], 0)
     choices = {
@@ -207,8 +213,8 @@ def test_catch_trials(
     assert (found.ballots, found.marks, found.repeats) == ((), (), ())
 
 
-def test_play_and_studies_stay_apart(tmp_path: Path) -> None:
-    store = small_study(tmp_path)
+def test_play_and_studies_stay_apart(tmp_path: Path, opened: Opened) -> None:
+    store = small_study(tmp_path, opened)
     store.open_session("me-session", "me")
     judge(store, "me", *ARMS[:2], "left", study=None)
     judge(store, "me", text("item", "a card of the feed"), None, "like", kind="card", study=None)
@@ -223,8 +229,8 @@ def test_play_and_studies_stay_apart(tmp_path: Path) -> None:
     assert len(study.ballots) == 6
 
 
-def test_an_empty_folder_and_a_study_that_is_not_there(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_an_empty_folder_and_a_study_that_is_not_there(tmp_path: Path, opened: Opened) -> None:
+    store = opened(tmp_path)
     found = records(store, None)
     assert (found.ballots, found.raters, found.voids, found.trials) == ((), (), {}, 0)
     with pytest.raises(Refused, match=r"no study 'nope' in this folder: it holds none"):
@@ -235,8 +241,8 @@ def test_an_empty_folder_and_a_study_that_is_not_there(tmp_path: Path) -> None:
     assert records(store, STUDY).raters == ()
 
 
-def test_one_catch_is_told_of_whole(tmp_path: Path) -> None:
-    found = records(small_study(tmp_path), STUDY)
+def test_one_catch_is_told_of_whole(tmp_path: Path, opened: Opened) -> None:
+    found = records(small_study(tmp_path, opened), STUDY)
     assert [(catch.rater, catch.purpose, catch.passed) for catch in found.catches] == [
         (RATERS[0], "same", True),
         (RATERS[0], "salad", True),
@@ -258,8 +264,8 @@ def note(store: Store, kind: str, told: Any, study: str = STUDY) -> None:
     )
 
 
-def test_former_settings_are_told_without_codes_and_folders(tmp_path: Path) -> None:
-    store = small_study(tmp_path)
+def test_former_settings_are_told_without_codes_and_folders(tmp_path: Path, opened: Opened) -> None:
+    store = small_study(tmp_path, opened)
     note(store, "settings changed", {"before": SETTINGS | {"minutes": 7}})
     note(store, "settings changed", {"why": "nothing is known of before"})
     *_, known, bare = records(store, STUDY).events
@@ -272,8 +278,8 @@ def test_former_settings_are_told_without_codes_and_folders(tmp_path: Path) -> N
     assert json.loads(bare.told)["why"] == "nothing is known of before"
 
 
-def test_what_was_written_is_told_trial_by_trial(tmp_path: Path) -> None:
-    store = small_study(tmp_path)
+def test_what_was_written_is_told_trial_by_trial(tmp_path: Path, opened: Opened) -> None:
+    store = small_study(tmp_path, opened)
     learned = Candidate("made", ARMS[1], "Socks.", tokens=9, seconds=0.5, state="3fa9")
     judge(store, RATERS[2], learned, HUMAN, position=20)
     found = records(store, STUDY)
@@ -298,9 +304,9 @@ def test_what_was_written_is_told_trial_by_trial(tmp_path: Path) -> None:
     assert len(found.played) == 5, "skips are not played"
 
 
-def test_the_only_study_of_a_folder_is_meant_where_nobody_played(tmp_path: Path) -> None:
-    assert pick(Store(tmp_path / "empty"), None) is None
-    store = small_study(tmp_path / "one")
+def test_the_only_study_of_a_folder_is_meant_where_nobody_played(tmp_path: Path, opened: Opened) -> None:
+    assert pick(opened(tmp_path / "empty"), None) is None
+    store = small_study(tmp_path / "one", opened)
     assert pick(store, None) == pick(store, STUDY) == STUDY
     assert pick(store, "another") == "another", "whether it is here is seen later"
     open_study(store, "study-2")
