@@ -16,7 +16,9 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-dir", type=Path, default=Path("palate-data"), help="holds everything personal; delete it to forget"
     )
-    parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
+    parser.add_argument(
+        "--model", help="hub id or folder of a chat model, or its name on a server (default: the embedded one)"
+    )
     parser.add_argument(
         "--encoder", metavar="NAME", help="sentence encoder that sees your likes: hub id or folder (default: embedded)"
     )
@@ -25,6 +27,18 @@ def flags() -> argparse.ArgumentParser:
         choices=["auto", "none", "int8", "nf4"],
         default="auto",
         help="auto, none, int8 or nf4; auto: 4-bit only where a GPU has no room for more",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["process", "openai", "vllm"],
+        default="process",
+        help="where the model runs: in this process, or on an OpenAI-style server at --base-url, for the ways that "
+        "speak in messages; vllm: soft tokens and adapters as well, with the same model on this disk",
+    )
+    parser.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="of that server: http://127.0.0.1:8000/v1; its key is read from OPENAI_API_KEY",
     )
     parser.add_argument(
         "--base",
@@ -86,9 +100,16 @@ def main() -> int:
             raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
         if chosen.study:
             room = Room.open(
-                chosen.study, chosen.data_dir, chosen.model, chosen.quantize, chosen.encoder, chosen.base == "auto"
+                chosen.study,
+                chosen.data_dir,
+                chosen.model,
+                chosen.quantize,
+                chosen.encoder,
+                chosen.base == "auto",
+                chosen.engine,
+                chosen.base_url,
             )
-            print("\n".join(told(room.study)), flush=True)
+            print("\n".join([*told(room.study), room.engine_line()]).strip(), flush=True)
             room.start()
             return _until_ended(serve_study(room, chosen.host, chosen.port), started)
         house = open_house(
@@ -101,6 +122,8 @@ def main() -> int:
             sentence_encoder=chosen.encoder,
             base=chosen.base == "auto",
             rank=chosen.rank,
+            runs=chosen.engine,
+            base_url=chosen.base_url,
         )
         if chosen.table:
             print(house.import_table(chosen.table, chosen.column).sentences())
