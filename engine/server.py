@@ -41,7 +41,7 @@ class Server:
 
     url: str
     key: str = field(default="none", repr=False)
-    timeout: float = 120.0  # seconds, of each attempt
+    timeout: float = 300.0  # seconds, of each attempt: on a few cores eight texts at once take minutes
 
     @classmethod
     def at(cls, url: str) -> "Server":
