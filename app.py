@@ -22,7 +22,9 @@ def flags() -> argparse.ArgumentParser:
         help="keep votes and all other tables in this PostgreSQL, postgresql://user@host/name, and only files in the "
         "data folder; a password is safer in PALATE_DATABASE_URL",
     )
-    parser.add_argument("--model", help="hub id or folder of a chat model (default: the embedded one)")
+    parser.add_argument(
+        "--model", help="hub id or folder of a chat model, or its name on a server (default: the embedded one)"
+    )
     parser.add_argument(
         "--encoder", metavar="NAME", help="sentence encoder that sees your likes: hub id or folder (default: embedded)"
     )
@@ -31,6 +33,18 @@ def flags() -> argparse.ArgumentParser:
         choices=["auto", "none", "int8", "nf4"],
         default="auto",
         help="auto, none, int8 or nf4; auto: 4-bit only where a GPU has no room for more",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["process", "openai", "vllm"],
+        default="process",
+        help="where the model runs: in this process, or on an OpenAI-style server at --base-url, for the ways that "
+        "speak in messages; vllm: soft tokens and adapters as well, with the same model on this disk",
+    )
+    parser.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="of that server: http://127.0.0.1:8000/v1; its key is read from OPENAI_API_KEY",
     )
     parser.add_argument(
         "--base",
@@ -99,8 +113,10 @@ def main() -> int:
                 chosen.encoder,
                 chosen.base == "auto",
                 chosen.database_url,
+                chosen.engine,
+                chosen.base_url,
             )
-            print("\n".join(told(room.study)), flush=True)
+            print("\n".join([*told(room.study), room.engine_line()]).strip(), flush=True)
             room.start()
             return _until_ended(serve_study(room, chosen.host, chosen.port), started)
         house = open_house(
@@ -114,6 +130,8 @@ def main() -> int:
             base=chosen.base == "auto",
             rank=chosen.rank,
             database_url=chosen.database_url,
+            runs=chosen.engine,
+            base_url=chosen.base_url,
         )
         if chosen.table:
             print(house.import_table(chosen.table, chosen.column).sentences())

@@ -15,8 +15,9 @@ TEXT = """
    After your vote you learn who wrote what. A vote is counted and never teaches.
 3. **Results**: strengths and rates of every way of writing, with intervals that stay honest for few people.
 
-Everything runs on this machine. Nothing is sent anywhere without a yes of yours above, or a click on the Import page
-that says what goes where. All that is personal lies in one folder; the Taste page exports or deletes it:
+Where the model runs stands above. All else runs on this machine, and nothing else is sent anywhere without a yes of
+yours above, or a click on the Import page that says what goes where. All that is personal lies in one folder; the
+Taste page exports or deletes it:
 """
 
 

@@ -119,7 +119,7 @@ def taste(so_far: Taste) -> str:
 
 def trouble(so_far: Taste) -> str:
     """One plain sentence where the API fails: what happened, and that the app goes on."""
-    told = f" No summary by the API: {so_far.trouble.rstrip('.')}; the model on this machine goes on instead."
+    told = f" No summary by the API: {so_far.trouble.rstrip('.')}; the model that writes goes on instead."
     return told if so_far.trouble else ""
 
 
@@ -128,7 +128,7 @@ def about(so_far: Taste) -> str:
     told = f"<p>{html.escape(so_far.summary)}</p>" if so_far.summary else "<p>Like three things and it is written.</p>"
     waiting = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in so_far.waiting)
     missing = f"<h4>Not in the comparison yet</h4><ul>{waiting}</ul>" if waiting else ""
-    author = html.escape(so_far.author) or "the model on this machine"
+    author = html.escape(so_far.author) or "the model that writes"
     by = (
         f"<p><small>Written by {author}.{html.escape(trouble(so_far))}</small></p>"
         if so_far.summary or so_far.trouble
@@ -140,7 +140,7 @@ def about(so_far: Taste) -> str:
 def sending(now: Sending) -> str:
     """What would be sent to whom, and whether it may be."""
     if not now.terms:
-        state = "The model on this machine sums up your taste: no ANTHROPIC_API_KEY is set, so nothing can be sent."
+        state = "The model that writes sums up your taste: no ANTHROPIC_API_KEY is set, so no larger one can be asked."
         kept = f" The yes of {now.since[:10]} is kept until you end it." if now.since else ""
         return note(state + kept)
     state = f"You said yes on {now.since[:10]}." if now.since else "Nothing is sent: you have not said yes."

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,10 @@ from engine.weights import Weights, find
 
 Message = dict[str, str]
 Part = Literal["q", "k", "v", "o"]  # of an attention's projections
+# What a model may be asked beside writing from messages: patches of its layers, a contrast of two of its distributions,
+# a LoRA adapter, soft tokens, to be read from within, to be learned with. Here all of it; a server refuses the first
+# ones sooner than the next.
+Facility = Literal["patches", "contrast", "adapter", "prefix", "within", "learning"]
 
 # Tokens by which chat families end a turn; what of these a tokenizer knows, stops the decoder.
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "</s>", "<eos>")
@@ -156,6 +161,21 @@ class Backbone:
             digest.update(some.float().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    def refuses(self, facility: Facility) -> str | None:
+        """Why it cannot be asked this, in words; None where it can."""
+        return None
+
+    def unregistered(self, adapter: str, folder: Path) -> str | None:
+        """Why an adapter that lies in `folder` cannot be asked for by its name, in words; here its patches are used."""
+        return None
+
+    def facts(self) -> dict[str, str]:
+        """What it is and runs on, for whoever has to report it."""
+        told = {"model": self.name, "device": self.plan.device, "dtype": short(self.plan.dtype)}
+        return told | {
+            "quantization": self.plan.quantization, "base": self.base_name or "none", "engine": self.fingerprint
+        }  # fmt: skip
+
     def describe(self) -> str:
         """One line for the start and for the About page."""
         size = f"{self.model.num_parameters() / 1e6:.0f}M parameters"
@@ -189,6 +209,10 @@ class Backbone:
 
     def text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def count(self, text: str) -> int:
+        """Tokens of a string as it stands."""
+        return len(self.tokens(text))
 
     def cut(self, text: str, most: int) -> str:
         """The first `most` tokens of a text, never half a character."""

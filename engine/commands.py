@@ -15,6 +15,7 @@ from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
 from engine.learning import (
     checkpoint_path,
+    conditioned,
     forget_unfinished,
     has_state,
     keep,
@@ -22,7 +23,6 @@ from engine.learning import (
     missing,
     provenance,
     stand_on,
-    state_of,
     state_path,
 )
 from engine.methods import ARMS, BASES, METHODS, Ask, arm_id
@@ -34,6 +34,7 @@ from engine.population import people
 from engine.profile import Profile, build
 from engine.recommend import scorers
 from engine.recommend.scorer import encoded
+from engine.remote import opened
 from engine.state import StateError
 from engine.summary import summarize
 from engine.weights import WeightsError, sha256
@@ -96,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     writing = commands.add_parser(
         "generate", parents=[running, personal, asking], help="write for one person, all methods in one batch"
     )
+    writing.add_argument("--engine", choices=["process", "openai", "vllm"], default="process", help="as in app.py")
+    writing.add_argument("--base-url", metavar="URL", help="as in app.py")
     writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
     writing.add_argument("--best-of", type=int, default=1, metavar="N", help="draw N texts for each one, keep the best")
     writing.add_argument("--by", choices=scorers.NAMES, help="which scorer says what is best (default: nearness)")
@@ -238,7 +241,10 @@ def _cope(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    lm, profile = _loaded(options, options.data_dir), _person(options.profile)
+    profile = _person(options.profile)
+    lm = opened(options.engine, options.base_url, options.model, options.quantize)
+    if options.base == "auto":
+        stand_on(lm, options.data_dir)
     return _write(lm, replace(profile, summary=summarize(lm, profile)), _named(options.methods), options)
 
 
@@ -255,13 +261,12 @@ def _write(lm: Backbone, profile: Profile, arms: Mapping[str, Method], options: 
         if why := missing(lm, method, options.data_dir, profile):
             print(f"{arm}: {why}", file=sys.stderr)
         else:
-            state = state_of(lm, method, options.data_dir, profile.user) or {}
-            given = method.condition(lm, profile, state, ask)
+            given = conditioned(lm, method, options.data_dir, profile, ask)
             told[arm] = (replace(given, score=best) if best else given), ask
     for arm, texts in zip(told, decode(lm, list(told.values())), strict=True):
         score = told[arm][0].score
         for n, text in enumerate(texts):
-            row = {"arm": arm, "n": n, "text": text.text, "tokens": len(text.token_ids), "finish": text.finish}
+            row = {"arm": arm, "n": n, "text": text.text, "tokens": text.tokens, "finish": text.finish}
             row |= {"drawn": score.samples if score else 1}
             print(json.dumps(row) if options.json else f"[{arm}] {text.text}")
     return 0

@@ -7,6 +7,7 @@ on its place in the batch or on which method asked (exactly so in float32 on one
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,18 +21,26 @@ from engine.choices import Trie
 from engine.methods.base import Ask, Conditioning, Contrast
 from engine.patches import Patches, attached, together
 from engine.prompt import Prompt, prompt
+from engine.remote import Remote
 
 Logits = NDArray[np.float64]
 OnText = Callable[[int, int, str], None]  # (request, sample, text so far)
+SERVER_SEEDS = 1 << 31  # some servers take no larger one
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One text. `finish` says why it ended: the model's end of turn, the token budget, or the caller."""
+    """One text. `finish` says why it ended: the model's end of turn, the token budget, or the caller. A server tells
+    how many tokens it wrote, and not which."""
 
     text: str
     token_ids: tuple[int, ...]
     finish: Literal["stop", "budget", "stopped"]
+    counted: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.token_ids) or self.counted
 
 
 class _Row:
@@ -139,7 +148,12 @@ def decode(
     A request with a score is drawn `samples` times for each text asked for, and the best are returned, best first.
     `on_text` is called with the text so far after each token of each row; `stopped` is asked once a step and
     ends every row that is still growing. Raises ValueError if a prompt and its budget exceed the model's window.
+
+    A server writes row by row, with its own randomness from the same seeds; `on_text` is called once a row then, from
+    any thread, and `stopped` is asked before each. Raises ServerError where it does not answer.
     """
+    if isinstance(lm, Remote):
+        return _elsewhere(lm, requests, on_text, stopped)
     rows: list[_Row] = []
     told: list[tuple[Prompt, Patches]] = []  # what the batch is made of: the rows, then the amateurs of some
     amateurs: list[tuple[Prompt, Patches]] = []
@@ -161,6 +175,33 @@ def decode(
     texts: list[list[Generation]] = [[] for _ in requests]
     for row in rows:
         texts[row.request].append(Generation(lm.text(row.ids).strip(), tuple(row.ids), row.finish or "stopped"))
+    return [_best(found, conditioning, ask) for found, (conditioning, ask) in zip(texts, requests, strict=True)]
+
+
+def _elsewhere(
+    lm: Remote, requests: Sequence[tuple[Conditioning, Ask]], on_text: OnText | None, stopped: Callable[[], bool]
+) -> list[list[Generation]]:
+    rows = [
+        (index, sample)
+        for index, (conditioning, ask) in enumerate(requests)
+        for sample in range(ask.n * (conditioning.score.samples if conditioning.score else 1))
+    ]
+
+    def grown(row: tuple[int, int]) -> Generation:
+        if stopped():
+            return Generation("", (), "stopped")
+        conditioning, ask = requests[row[0]]
+        written = lm.write(conditioning, ask, row_seed(ask.seed, row[1]) % SERVER_SEEDS)
+        if on_text:
+            on_text(*row, written.text)
+        return Generation(written.text, (), written.finish, written.tokens)
+
+    pool = ThreadPoolExecutor(lm.at_once)
+    try:
+        drawn = list(pool.map(grown, rows))
+    finally:
+        pool.shutdown(cancel_futures=True)  # what waits behind one that failed is not asked
+    texts = [[text for (index, _), text in zip(rows, drawn, strict=True) if index == i] for i in range(len(requests))]
     return [_best(found, conditioning, ask) for found, (conditioning, ask) in zip(texts, requests, strict=True)]
 
 

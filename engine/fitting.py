@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collectors.item import Item
 from engine.backbone import Backbone
-from engine.learning import OnProgress, adapter_of, born_on, has_state, says, state_of
+from engine.learning import OnProgress, adapter_of, born_on, has_state, must_learn_here, says, state_of
 from engine.methods import METHODS
 from engine.methods.base import Method, State
 from engine.methods.dpo import DPO
@@ -90,6 +90,7 @@ def recipe_for(method: Method, taught: int, epochs: int = 2) -> Recipe:
 
 def beginning(lm: Backbone, method: Method, folder: Path, profile: Profile) -> State:
     """What a fit of a personal method goes on from; raises TrainError where that is not there yet, or likes are."""
+    must_learn_here(lm)
     if not (method.personal and has_state(method)):
         personal = (name for name, kind in METHODS.items() if kind().personal and has_state(kind()))
         raise TrainError(f"{method.name} is not fitted to one person: use {', '.join(personal)}")

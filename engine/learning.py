@@ -2,21 +2,22 @@
 
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine import encoder
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods import BASES, METHODS, arm_id
-from engine.methods.base import Method, State
+from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA, write_peft
 from engine.optimise import Progress, Recipe, Trained, TrainError, write_curve
@@ -111,7 +112,10 @@ def _loaded(path: Path, _changed: int, facts: tuple[tuple[str, str], ...], devic
 
 
 def stand_on(lm: Backbone, folder: Path) -> None:
-    """Put the task-adapted model under all arms, where the data folder or Palate has one for this model."""
+    """Put the task-adapted model under all arms, where the data folder or Palate has one for this model; a served model
+    stands as it is."""
+    if lm.refuses("patches"):
+        return
     for arm, method in BASES.items():
         state = state_of(lm, method, folder, "")
         if state and not lm.base_name:
@@ -120,6 +124,9 @@ def stand_on(lm: Backbone, folder: Path) -> None:
 
 def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str | None:
     """Why the method cannot run for this person on this model with what was learned, in words; None where it can."""
+    for facility in get_args(Facility):
+        if facility in method.needs and (why := lm.refuses(facility)):
+            return why
     try:
         learned = state_of(lm, method, folder, profile.user)
     except StateError as error:
@@ -127,9 +134,33 @@ def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str
     if learned is None and (lacks := method.lacks(lm, profile)):
         return lacks  # there is no use in a fit before
     if learned is None:
-        how = "fit it on the Train page" if method.personal else "teach it on the Train page"
+        how = lm.refuses("learning") or f"{'fit' if method.personal else 'teach'} it on the Train page"
         return f"it has learned nothing yet for {lm.name}: {how}"
+    if learned and (adapter := adapter_name(lm, method, folder, profile.user)):
+        lies = state_path(lm, method, folder, profile.user).with_suffix(".peft").resolve()
+        return method.lacks(lm, profile) or lm.unregistered(adapter, lies)
     return method.lacks(lm, profile)
+
+
+def adapter_name(lm: Backbone, method: Method, folder: Path, user: str) -> str:
+    """What a server calls the adapter that `method` has learned for this person: arm, user and a part of its sha256, so
+    that one which was fitted anew is another. "" for what is no adapter."""
+    if "adapter" not in method.needs:
+        return ""
+    named = f"{arm_id(method.learned_as)}-{user}-{state_name(lm, method, folder, user)[:6]}"
+    return re.sub(r"[^\w-]", "_", named)
+
+
+def conditioned(lm: Backbone, method: Method, folder: Path, profile: Profile, ask: Ask) -> Conditioning:
+    """What `method` says to the model with what it has learned for this person; `missing` was asked before."""
+    said = method.condition(lm, profile, state_of(lm, method, folder, profile.user) or {}, ask)
+    return replace(said, adapter=adapter_name(lm, method, folder, profile.user))
+
+
+def must_learn_here(lm: Backbone) -> None:
+    """Raise TrainError for a model that is served elsewhere."""
+    if why := lm.refuses("learning"):
+        raise TrainError(why)
 
 
 def learns(method: Method) -> bool:
@@ -155,6 +186,7 @@ def learn(
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[Trained, dict[str, object]]:
     """Teach a method on a population; returns the outcome and its report: floor, right person, wrong person."""
+    must_learn_here(lm)
     strangers = {profile.user for profile in people} & {profile.user for profile in held_out}
     if strangers:
         raise TrainError(f"{len(strangers)} people are learned from and held out: take them out of one file")

@@ -66,8 +66,7 @@ class Corner:
         self, arm: str, profile: Profile, ask: Ask, tell: Callable[[str | Generation | Exception], None]
     ) -> None:
         try:
-            state = learning.state_of(self.lm, ARMS[arm], self.store.db.folder, profile.user) or {}
-            said = ARMS[arm].condition(self.lm, profile, state, ask)
+            said = learning.conditioned(self.lm, ARMS[arm], self.store.db.folder, profile, ask)
             with self.turns.turn(self, lambda: True, self._stopping.is_set) as mine:
                 if not mine:
                     return tell(Generation("", (), "stopped"))
@@ -96,7 +95,7 @@ class Corner:
                 raise Refused(f"it could not be written ({said}): try another way or another model") from said
             if isinstance(said, Generation):
                 whole = tidy(said) or said.text
-                yield Draft(whole, about, 0, len(said.token_ids), time.monotonic() - began, said.finish)
+                yield Draft(whole, about, 0, said.tokens, time.monotonic() - began, said.finish)
                 return
             text = said
             yield Draft(text, about, seconds=time.monotonic() - began)

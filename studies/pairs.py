@@ -217,9 +217,8 @@ def write_texts(
     keys = [(p, arm) for p, (s, _) in wanted.items() for arm in dict.fromkeys((s.left, s.right)) if arm != HUMAN]
     told = []
     for position, arm in keys:
-        state = learning.state_of(lm, ARMS[arm], store.db.folder, profile.user) or {}
         ask = wanted[position][1]
-        told.append((ARMS[arm].condition(lm, profile, state, ask), ask))
+        told.append((learning.conditioned(lm, ARMS[arm], store.db.folder, profile, ask), ask))
     started = time.perf_counter()
     generations = [texts[0] for texts in decode(lm, told)]
     seconds = time.perf_counter() - started
@@ -229,7 +228,7 @@ def write_texts(
             arm=key[1],
             text=tidy(generation),
             evidence=conditioning.evidence,
-            tokens=len(generation.token_ids),
+            tokens=generation.tokens,
             seconds=seconds,
             finish=generation.finish,
             state=learning.state_name(lm, ARMS[key[1]], store.db.folder, profile.user),

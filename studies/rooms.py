@@ -16,6 +16,7 @@ from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import build
+from engine.remote import Runs, opened
 from studies.database import Row, address
 from studies.importing import Imports, Preview, sweep
 from studies.leaks import words
@@ -91,19 +92,25 @@ class Room:
         sentence_encoder: str | None = None,
         base: bool = True,
         database_url: str | None = None,
+        runs: Runs = "process",
+        base_url: str | None = None,
     ) -> "Room":
-        """Open the data folder, its tables where `Studio.open` has them, and load a model where texts are written live;
-        raises CannotStart."""
+        """Open the data folder, its tables where `Studio.open` has them, and a model as `Engine.load` does where texts
+        are written live; raises CannotStart."""
         try:
             study = read(file)
             encoder.use(sentence_encoder)
             store = Store(data_dir, address(database_url))
-            lm = Backbone.load(model, quantize) if study.texts == "live" else None
+            lm = opened(runs, base_url, model, quantize) if study.texts == "live" else None
             if lm and base:
                 learning.stand_on(lm, data_dir)
             return cls(store, study, lm)
         except (StudyError, *CANNOT_OPEN) as error:
             raise CannotStart(str(error)) from error
+
+    def engine_line(self) -> str:
+        """Which model writes, and how it runs; "" where texts come from the pool."""
+        return self.writer.lm.describe() if self.writer else ""
 
     def start(self) -> None:
         sweep(self.store.db.folder / "uploads")

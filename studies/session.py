@@ -27,6 +27,8 @@ from engine.reasons import drafts
 from engine.recommend.scorer import Scorer
 from engine.recommend.scorers import NEAREST, scorer
 from engine.recommend.taste import spread
+from engine.remote import Runs, opened
+from engine.server import ServerError
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import EMBEDDED, WeightsError
@@ -60,7 +62,7 @@ MAX_DRAFTS = 6  # reasons in one go
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
     "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
-    "your taste in place of the model on this machine. Apart from what stands in those texts, no name, community, "
+    "your taste in place of the model that writes. Apart from what stands in those texts, no name, community, "
     "date or id of yours goes with them; like any request, this one shows the owner's API key, the network address and "
     "the versions of Python and system. "
     "You can end it here at any time; what was sent before cannot be called back."
@@ -201,17 +203,19 @@ class Engine:
         sentence_encoder: str | None = None,
         base: bool = True,
         rank: str = NEAREST,
+        runs: Runs = "process",
+        base_url: str | None = None,
     ) -> "Engine":
         """Load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
-        feed.
+        feed. The model `runs` in this process, or on a server at `base_url`.
         """
         try:
             encoder.use(sentence_encoder)
             claude = Claude.from_environment(summary_model) if summary_model else None
-            lm = Backbone.load(model, quantize)
+            lm = opened(runs, base_url, model, quantize)
             if base:
                 stand_on(lm, data_dir)
             return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
@@ -406,8 +410,12 @@ class Studio:
         return len(changed)
 
     def draft_reasons(self, texts: Sequence[str]) -> list[str]:
-        """Why somebody may like each text, for the person to change and keep: nothing is kept here."""
-        return [one_line(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+        """Why somebody may like each text, for the person to change and keep: nothing is kept here. Raises NotReady
+        where a server does not answer."""
+        try:
+            return [one_line(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+        except ServerError as error:
+            raise NotReady(str(error)) from error
 
     def take_back_card(self, session: str) -> Card | None:
         """Undo the latest reaction and put its card on the table again."""

@@ -10,7 +10,16 @@ from collectors.item import CollectError
 from engine.backbone import Backbone
 from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
-from engine.learning import OnProgress, checkpoint_path, forget_unfinished, has_state, keep, learn, state_path
+from engine.learning import (
+    OnProgress,
+    checkpoint_path,
+    forget_unfinished,
+    has_state,
+    keep,
+    learn,
+    must_learn_here,
+    state_path,
+)
 from engine.methods import ARMS
 from engine.methods.base import Ask, Method
 from engine.optimise import Progress, Recipe, Trained, TrainError
@@ -95,6 +104,10 @@ class Teacher:
         if arm not in self.teachable():
             raise Refused("choose one of the ways first")
         method = ARMS[arm]
+        try:
+            must_learn_here(self.lm)
+        except TrainError as error:
+            raise Refused(str(error)) from error
 
         def work(on_progress: OnProgress) -> tuple[Trained, dict[str, object]]:
             try:

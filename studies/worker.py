@@ -14,6 +14,7 @@ from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, representatives
 from engine.recommend.scorer import Scorer
+from engine.server import ServerError
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
@@ -30,6 +31,7 @@ AT_ONCE = 64  # texts that are encoded before anything is written, and in one go
 FIRST = 2_000  # of a large import the latest are read first, and make the profile until all are
 AHEAD = 400  # texts of the feed that are read before anybody asks for them
 ASKS_AGAIN = 3.0  # seconds within which a page that waits asks again
+AGAIN = 5.0  # seconds after which a server that did not answer is asked again
 FRUITLESS = 8  # rounds in a row whose texts could not be shown, before it stops and says so
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class Worker(threading.Thread):
     `seen` are the reactions and edits that the profile is of; `unread` how many of their texts wait to be encoded,
     which is done when nothing is to be written.
 
-    `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again.
+    `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again, and
+    a server that is away is tried again by itself.
     """
 
     def __init__(
@@ -79,7 +82,8 @@ class Worker(threading.Thread):
     def run(self) -> None:
         self.writer.start()
         self.poke()
-        while self._wanted.wait():
+        away = False  # a server that did not answer is asked again by itself
+        while self._wanted.wait(AGAIN if away else None) or away:
             self._wanted.clear()
             if self._closing.is_set():
                 return
@@ -88,13 +92,23 @@ class Worker(threading.Thread):
                     with self._changed:
                         self.failing = False
                         self._changed.notify_all()
+                away = False
+            except ServerError as error:
+                if not away:
+                    log.warning("the next texts could not be written: %s", error)
+                away = not error.lasting
+                self._fail(str(error))
             except Exception as error:  # whatever a model or disk throws, the app goes on and says so
+                away = False
                 log.exception("the next texts could not be written")
-                with self._changed:
-                    self.failure = f"{type(error).__name__}: {error}"
-                    self.failures += 1
-                    self.failing = True
-                    self._changed.notify_all()
+                self._fail(f"{type(error).__name__}: {error}")
+
+    def _fail(self, why: str) -> None:
+        with self._changed:
+            self.failure = why
+            self.failures += 1
+            self.failing = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the thread after the decode that is under way."""

@@ -316,8 +316,7 @@ def made_with(lm: Backbone | None) -> dict[str, object]:
     told |= {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     told |= {name: version(name) for name in ("torch", "transformers")}
     if lm:
-        told |= {"model": lm.name, "device": lm.plan.device, "dtype": str(lm.plan.dtype).removeprefix("torch.")}
-        told |= {"quantization": lm.plan.quantization, "base": lm.base_name or "none", "engine": lm.fingerprint}
+        told |= lm.facts()
     return told
 
 

@@ -93,6 +93,22 @@ def test_a_folder_that_is_no_sentence_encoder(start, tiny_folder: Path) -> None:
     assert "--encoder" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--engine", "openai"], "add --base-url"),
+        (["--base-url", "http://127.0.0.1:9/v1"], "add --engine openai"),
+        (["--engine", "openai", "--base-url", "http://127.0.0.1:9/v1"], "cannot be reached: start it"),
+        (["--engine", "openai", "--base-url", "127.0.0.1:9"], "is no address of a server"),
+    ],
+)
+def test_a_server_that_cannot_be_asked(start, monkeypatch: pytest.MonkeyPatch, flags: list[str], told: str) -> None:
+    monkeypatch.setattr("engine.server.PAUSE", 0.01)
+    code, said = start(*flags)
+    assert code == 2
+    assert told in said
+
+
 def test_a_damaged_model(start, tiny_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_folder, tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"

@@ -6,14 +6,14 @@ the same for all.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.backbone import PREFIX, Backbone, Message
+from engine.backbone import PREFIX, Backbone, Facility, Message
 from engine.patches import Patches
 from engine.profile import Profile
 
@@ -80,7 +80,8 @@ class Conditioning:
     """What a method says to the model, in five slots. `evidence` names the items it used, so the app can tell why.
 
     `prefix` (P, D), float32, scaled as token embeddings are, stands where the messages hold `PREFIX`, exactly once;
-    without a marker, before the content of the first user turn.
+    without a marker, before the content of the first user turn. `adapter` names the patches as one, for a server with
+    which it is registered; `engine.learning` fills it in.
     """
 
     messages: tuple[Message, ...]
@@ -89,6 +90,7 @@ class Conditioning:
     contrast: Contrast | None = None
     score: Score | None = None
     evidence: tuple[str, ...] = ()
+    adapter: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,13 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # for people, after the vote
     paper: ClassVar[str]
+    asks: ClassVar[tuple[Facility, ...]] = ()  # of the model, beside messages
+
+    @property
+    def needs(self) -> frozenset[Facility]:
+        """What it asks of the model beside messages, itself and through the methods it wraps."""
+        wrapped = (getattr(self, field.name) for field in fields(self))
+        return frozenset(self.asks).union(*(method.needs for method in wrapped if isinstance(method, Method)))
 
     @property
     def personal(self) -> bool:

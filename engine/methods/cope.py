@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods.base import Ask, Conditioning, Contrast, Method, State
 from engine.methods.lora import LoRA
 from engine.methods.none import NoProfile
@@ -24,6 +24,7 @@ class CoPe(Method):
     name: ClassVar[str] = "cope"
     title: ClassVar[str] = "what sets your adapter apart, word by word"
     paper: ClassVar[str] = "arXiv 2506.12109 (CoPe)"
+    asks: ClassVar[tuple[Facility, ...]] = ("contrast",)
 
     expert: Method = field(default_factory=LoRA)
     amateur: Method = field(

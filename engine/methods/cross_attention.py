@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import attend, liked_vectors, linear, linear_born, needs_likes, norm, norm_born, seeded
 from engine.patches import Patch, Site
@@ -60,6 +60,7 @@ class CrossAttention(Method):
     name: ClassVar[str] = "cross_attention"
     title: ClassVar[str] = "your likes as a memory the model looks at"
     paper: ClassVar[str] = "arXiv 2204.14198 (Flamingo)"
+    asks: ClassVar[tuple[Facility, ...]] = ("patches",)
 
     blocks: int = 5  # spread evenly over the layers
     items: int = 32  # the latest likes in the memory

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from engine import encoder
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import (
     as_tokens,
@@ -35,6 +35,7 @@ class E2P(Method):
     name: ClassVar[str] = "e2p"
     title: ClassVar[str] = "your taste as soft tokens"
     paper: ClassVar[str] = "arXiv 2505.17051"
+    asks: ClassVar[tuple[Facility, ...]] = ("prefix",)
 
     tokens: int = 1
     aware: bool = False  # of the request

@@ -47,7 +47,7 @@ class History(Method):
         left = self.max_tokens
         for place, item in enumerate(items):
             fair = left // (len(items) - place)
-            left -= min(len(lm.tokens(item.text)), fair)
+            left -= min(lm.count(item.text), fair)
             short = lm.cut(item.text, fair)
             lines.append(" ".join((short if short == item.text else f"{short} ...").split()))
         return "\n".join(f"- {line}" for line in lines)

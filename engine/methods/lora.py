@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from collectors.item import Item
-from engine.backbone import Backbone, Part
+from engine.backbone import Backbone, Facility, Part
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import needs_likes, seeded
 from engine.patches import LowRank, Site
@@ -34,6 +34,7 @@ class LoRA(Method):
     name: ClassVar[str] = "lora"
     title: ClassVar[str] = "an adapter fitted to your likes alone"
     paper: ClassVar[str] = "arXiv 2402.04401 (OPPU)"
+    asks: ClassVar[tuple[Facility, ...]] = ("adapter",)
 
     rank: int = 8
     alpha: int = 8  # the addition is scaled by alpha / rank

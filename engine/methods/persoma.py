@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import (
     as_tokens,
@@ -35,6 +35,7 @@ class Persoma(Method):
     name: ClassVar[str] = "persoma"
     title: ClassVar[str] = "your likes, read one by one, as soft tokens"
     paper: ClassVar[str] = "arXiv 2408.00960"
+    asks: ClassVar[tuple[Facility, ...]] = ("prefix",)
 
     adapter: Literal["mlp", "perceiver"] = "mlp"
     items: int = 16  # the latest likes that are read; the perceiver's cost hardly depends on it

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from engine.backbone import Backbone
+from engine.backbone import Backbone, Facility
 from engine.methods.base import Ask, Conditioning, Method, State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, needs_likes, norm, norm_born, seeded
 from engine.profile import Profile
@@ -27,6 +27,7 @@ class Topics(Method):
     name: ClassVar[str] = "topics"
     title: ClassVar[str] = "your topics as soft tokens"
     paper: ClassVar[str] = "own, after arXiv 2402.05133"
+    asks: ClassVar[tuple[Facility, ...]] = ("prefix",)
 
     of: Literal["topics", "posts"] = "topics"  # one token a topic, or one a liked post
     likes: int = LIKES  # tokens for what is liked

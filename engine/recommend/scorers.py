@@ -30,6 +30,8 @@ def scorer(name: str, lm: Backbone, folder: Path) -> Scorer:
     has learned nothing yet, ValueError for a name that is none."""
     if name in PLAIN:
         return PLAIN[name]
+    if name in NAMES and (why := lm.refuses("within")):
+        raise StateError(f"{name} cannot be asked here: {why}, or take {' or '.join(PLAIN)}")
     if name == JUDGE:
         return LocalJudge(lm)
     if name not in TAUGHT:

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"ready at (http://\S+?)/? after")
-ENGINE = re.compile(r"^.* parameters, .*$", re.MULTILINE)
+ENGINE = re.compile(r"^.*; likes are seen by .*$", re.MULTILINE)
 
 
 class AppDied(RuntimeError):

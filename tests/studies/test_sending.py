@@ -324,7 +324,7 @@ def test_a_refused_key_is_told_in_one_sentence_and_not_tried_on_every_reaction(o
     assert "sk-made-up" not in told.trouble
     for page in (words.taste(told), words.about(told)):
         assert page.count("refused the key") == 1
-        assert "the model on this machine goes on instead" in page
+        assert "the model that writes goes on instead" in page
     assert studio.next_pair("a").left_text
     api.reply = lambda n: (200, message())
     studio.agree("a", True)  # said again, it is worth another try
