@@ -40,6 +40,20 @@ from engine.weights import WeightsError, sha256
 
 LORA, REFINED = arm_id(LoRA()), arm_id(DPO())
 TASK = Recipe(steps=300, lr=1e-3)  # of a task-adapted model (log 2026-11-24)
+FLAGS = {  # what the fields of a recipe mean
+    "steps": "steps at most",
+    "batch": "examples that are in memory at once",
+    "accumulate": "such batches in one step",
+    "lr": "learning rate after the warm-up",
+    "warmup": "share of the steps in which the rate rises",
+    "weight_decay": "of AdamW",
+    "clip": "longest gradient",
+    "max_target_tokens": "tokens of a text that are learned from",
+    "evaluate_every": "steps from one look at the held-out people to the next",
+    "patience": "looks without a better one, after which it ends",
+    "seconds": "longest time",
+    "seed": "of the order, of dropout and of who is held out",
+}
 TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError, encoder.EncoderError)
 
 
@@ -60,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--model", help="as in app.py")
     running.add_argument("--encoder", help="as in app.py")
-    running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
+    running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto", help="as in app.py")
     running.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     learning = commands.add_parser(
         "learn", parents=[running, _recipe_flags()], help="teach methods and recommenders on a population"
@@ -72,21 +86,23 @@ def _parser() -> argparse.ArgumentParser:
         help=f"arm ids, of {', '.join(METHODS)}, or of {', '.join(scorers.TAUGHT)}",
     )
     learning.add_argument("--population", type=Path, required=True, help="a reactions file of many people")
-    learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
+    learning.add_argument("--held-out", type=Path, help="one of other people (default: every tenth of the population)")
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
     personal = argparse.ArgumentParser(add_help=False)
     personal.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
-    personal.add_argument("--data-dir", type=Path, default=Path("palate-data"))
+    personal.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="as in app.py")
     asking = argparse.ArgumentParser(add_help=False)
-    asking.add_argument("--topic", default="anything")
-    asking.add_argument("--n", type=int, default=1)
+    asking.add_argument("--topic", default="anything", help="what the texts are to be about")
+    asking.add_argument("--n", type=int, default=1, help="texts by each method")
     asking.add_argument("--seed", dest="text_seed", type=int, default=0, help="of the texts")
     asking.add_argument("--json", action="store_true", help="one line of JSON a text")
     fitting = commands.add_parser(
         "fit", parents=[running, personal, _recipe_flags()], help="go on with one person's likes alone"
     )
-    fitting.add_argument("methods", nargs="+", metavar="METHOD")
+    fitting.add_argument(
+        "methods", nargs="+", metavar="METHOD", help="arm ids, or methods that are fitted to one person"
+    )
     fitting.set_defaults(command=_fit)
     chain = commands.add_parser(
         "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
@@ -96,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     writing = commands.add_parser(
         "generate", parents=[running, personal, asking], help="write for one person, all methods in one batch"
     )
-    writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
+    writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD", help="arm ids, methods, or all")
     writing.add_argument("--best-of", type=int, default=1, metavar="N", help="draw N texts for each one, keep the best")
     writing.add_argument("--by", choices=scorers.NAMES, help="which scorer says what is best (default: nearness)")
     writing.set_defaults(command=_generate)
@@ -109,7 +125,8 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(add_help=False)
     for field in fields(Recipe):
         kind = float if field.name == "seconds" else type(field.default)
-        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help="(default: that of what learns)")
+        told = f"{FLAGS[field.name]} (default: that of what learns)"
+        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=told)
     return flags
 
 
