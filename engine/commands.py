@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from collectors.item import CollectError, read_reactions
-from engine import encoder
+from engine import encoder, processes
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
@@ -161,7 +162,20 @@ def _loaded(options: argparse.Namespace, folder: Path) -> Backbone:
     return lm
 
 
+def _say(line: str) -> None:
+    """Print a line, once however many processes learn."""
+    if processes.first():
+        print(line, flush=True)
+
+
 def _learn(options: argparse.Namespace) -> int:
+    with processes.together():
+        if processes.size() > 1:
+            _say(f"{processes.size()} processes share the examples of each step")
+        return _taught(options)
+
+
+def _taught(options: argparse.Namespace) -> int:
     recommenders = [scorers.TAUGHT[name] for name in dict.fromkeys(options.methods) if name in scorers.TAUGHT]
     names = [name for name in options.methods if name not in scorers.TAUGHT]
     methods = {arm: method for arm, method in _named(names).items() if not method.personal}
@@ -175,21 +189,21 @@ def _learn(options: argparse.Namespace) -> int:
             continue
         if bases and arm not in bases and options.base == "auto":
             stand_on(lm, options.out)
-        print(arm, flush=True)
+        _say(arm)
         path = state_path(lm, method, options.out, "")
         recipe, checkpoint = _recipe(options, Recipe()), checkpoint_path(path, named)
         out, report = learn(lm, method, population, others, recipe, checkpoint=checkpoint, on_progress=_told)
         report |= {"population": named}
-        keep(path, lm, method, out, recipe, report)
-        print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
+        processes.once(partial(keep, path, lm, method, out, recipe, report))
+        _say(json.dumps({"arm": arm, "ended": out.ended, **report}))
     if recommenders and options.base == "auto":
         stand_on(lm, options.out)  # also on one that was taught just now
     for one in recommenders:
-        print(one.name, flush=True)
+        _say(one.name)
         path = one.path(lm, options.out)
         recipe, checkpoint = _recipe(options, one.recipe), checkpoint_path(path, named)
         told = scorers.learn(lm, one, population, others, recipe, path, named, checkpoint=checkpoint, on_progress=_told)
-        print(json.dumps(told), flush=True)
+        _say(json.dumps(told))
     return 0
 
 
