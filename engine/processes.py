@@ -100,7 +100,7 @@ def add_gradients(live: State, loss: float, sparse: Collection[str] = ()) -> flo
     found = flat[len(there) :].split([part.numel() for part in parts])
     for tensor, part, had in zip(dense, found, flat[1 : len(there)].tolist(), strict=True):
         tensor.grad = part.view_as(tensor) if had else None  # of what nobody used the optimizer must see none
-    for name in sparse:
+    for name in sorted(live.keys() & set(sparse)):  # of these names some may not be learned now
         live[name].grad = _added(live[name])
     return float(flat[0])
 
@@ -112,7 +112,7 @@ def _added(tensor: Tensor) -> Tensor | None:
     if not there:
         return None
     rows, values = (torch.cat(parts, dim=-1 if n == 0 else 0) for n, parts in enumerate(zip(*there, strict=True)))
-    return torch.sparse_coo_tensor(rows, values, tensor.shape, device=tensor.device).coalesce()
+    return torch.sparse_coo_tensor(rows, values, tensor.shape, device=tensor.device, check_invariants=True).coalesce()
 
 
 def _each(value: T) -> list[T]:
