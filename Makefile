@@ -1,4 +1,4 @@
-.PHONY: run test lint fix docs tables shots bench bench-gpu bench-small pretrain
+.PHONY: run test lint audit fix docs tables shots bench bench-gpu bench-small pretrain
 
 run:            ## the app on http://127.0.0.1:7860
 	python app.py
@@ -8,6 +8,13 @@ test:           ## everything, under 8 minutes on two cores
 
 lint:           ## style, types, import laws, generated docs
 	ruff check . && ruff format --check . && mypy && lint-imports --no-cache && cog --check README.md docs/*.md
+
+AUDIT ?= /tmp/palate-audit
+
+audit:          ## what is known against the installed packages (docs/advisories.md); "not found" means: nobody answered
+	python -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit
+	python -m pip list --format freeze | sed 's/+.*//' > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/installed.txt
 
 fix:            ## what can be mended by a program
 	ruff check --fix . && ruff format .

@@ -50,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--json", action="store_true", help="print the report as one line of JSON")
     parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="preview|convert")
-    commands.add_parser("preview", parents=[table]).set_defaults(command=_preview)
-    convert = commands.add_parser("convert", parents=[table])
+    commands.add_parser("preview", parents=[table], help="what an import would hold; nothing is saved").set_defaults(
+        command=_preview
+    )
+    convert = commands.add_parser("convert", parents=[table], help="write it as a reactions file")
     convert.add_argument(
         "out", metavar="OUT.jsonl", help="where the reactions go, a line each; what has no text is left out"
     )

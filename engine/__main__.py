@@ -1,4 +1,4 @@
-"""python -m engine models | learn | fit | generate."""
+"""python -m engine models | learn | fit | cope | generate."""
 
 import argparse
 import json

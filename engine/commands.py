@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from collectors.item import CollectError, read_reactions
-from engine import encoder
+from engine import encoder, processes
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
@@ -41,6 +42,20 @@ from engine.weights import WeightsError, sha256
 
 LORA, REFINED = arm_id(LoRA()), arm_id(DPO())
 TASK = Recipe(steps=300, lr=1e-3)  # of a task-adapted model (log 2026-11-24)
+FLAGS = {  # what the fields of a recipe mean
+    "steps": "steps at most",
+    "batch": "examples that are in memory at once",
+    "accumulate": "such batches in one step",
+    "lr": "learning rate after the warm-up",
+    "warmup": "share of the steps in which the rate rises",
+    "weight_decay": "of AdamW",
+    "clip": "longest gradient",
+    "max_target_tokens": "tokens of a text that are learned from",
+    "evaluate_every": "steps from one look at the held-out people to the next",
+    "patience": "looks without a better one, after which it ends",
+    "seconds": "longest time",
+    "seed": "of the order, of dropout and of who is held out",
+}
 TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError, encoder.EncoderError)
 
 
@@ -61,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--model", help="as in app.py")
     running.add_argument("--encoder", help="as in app.py")
-    running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto")
+    running.add_argument("--quantize", choices=["auto", "none", "int8", "nf4"], default="auto", help="as in app.py")
     running.add_argument("--base", choices=["auto", "none"], default="auto", help="as in app.py")
     learning = commands.add_parser(
         "learn", parents=[running, _recipe_flags()], help="teach methods and recommenders on a population"
@@ -73,21 +88,23 @@ def _parser() -> argparse.ArgumentParser:
         help=f"arm ids, of {', '.join(METHODS)}, or of {', '.join(scorers.TAUGHT)}",
     )
     learning.add_argument("--population", type=Path, required=True, help="a reactions file of many people")
-    learning.add_argument("--held-out", type=Path, help="one of others (default: every tenth of the population)")
+    learning.add_argument("--held-out", type=Path, help="one of other people (default: every tenth of the population)")
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
     personal = argparse.ArgumentParser(add_help=False)
     personal.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
-    personal.add_argument("--data-dir", type=Path, default=Path("palate-data"))
+    personal.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="as in app.py")
     asking = argparse.ArgumentParser(add_help=False)
-    asking.add_argument("--topic", default="anything")
-    asking.add_argument("--n", type=int, default=1)
+    asking.add_argument("--topic", default="anything", help="what the texts are to be about")
+    asking.add_argument("--n", type=int, default=1, help="texts by each method")
     asking.add_argument("--seed", dest="text_seed", type=int, default=0, help="of the texts")
     asking.add_argument("--json", action="store_true", help="one line of JSON a text")
     fitting = commands.add_parser(
         "fit", parents=[running, personal, _recipe_flags()], help="go on with one person's likes alone"
     )
-    fitting.add_argument("methods", nargs="+", metavar="METHOD")
+    fitting.add_argument(
+        "methods", nargs="+", metavar="METHOD", help="arm ids, or methods that are fitted to one person"
+    )
     fitting.set_defaults(command=_fit)
     chain = commands.add_parser(
         "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
@@ -99,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     writing.add_argument("--engine", choices=["process", "openai", "vllm"], default="process", help="as in app.py")
     writing.add_argument("--base-url", metavar="URL", help="as in app.py")
-    writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
+    writing.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD", help="arm ids, methods, or all")
     writing.add_argument("--best-of", type=int, default=1, metavar="N", help="draw N texts for each one, keep the best")
     writing.add_argument("--by", choices=scorers.NAMES, help="which scorer says what is best (default: nearness)")
     writing.set_defaults(command=_generate)
@@ -112,7 +129,8 @@ def _recipe_flags() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(add_help=False)
     for field in fields(Recipe):
         kind = float if field.name == "seconds" else type(field.default)
-        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help="(default: that of what learns)")
+        told = f"{FLAGS[field.name]} (default: that of what learns)"
+        flags.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=told)
     return flags
 
 
@@ -147,7 +165,20 @@ def _loaded(options: argparse.Namespace, folder: Path) -> Backbone:
     return lm
 
 
+def _say(line: str) -> None:
+    """Print a line, once however many processes learn."""
+    if processes.first():
+        print(line, flush=True)
+
+
 def _learn(options: argparse.Namespace) -> int:
+    with processes.together():
+        if processes.size() > 1:
+            _say(f"{processes.size()} processes share the examples of each step")
+        return _taught(options)
+
+
+def _taught(options: argparse.Namespace) -> int:
     recommenders = [scorers.TAUGHT[name] for name in dict.fromkeys(options.methods) if name in scorers.TAUGHT]
     names = [name for name in options.methods if name not in scorers.TAUGHT]
     methods = {arm: method for arm, method in _named(names).items() if not method.personal}
@@ -161,21 +192,21 @@ def _learn(options: argparse.Namespace) -> int:
             continue
         if bases and arm not in bases and options.base == "auto":
             stand_on(lm, options.out)
-        print(arm, flush=True)
+        _say(arm)
         path = state_path(lm, method, options.out, "")
         recipe, checkpoint = _recipe(options, Recipe()), checkpoint_path(path, named)
         out, report = learn(lm, method, population, others, recipe, checkpoint=checkpoint, on_progress=_told)
         report |= {"population": named}
-        keep(path, lm, method, out, recipe, report)
-        print(json.dumps({"arm": arm, "ended": out.ended, **report}), flush=True)
+        processes.once(partial(keep, path, lm, method, out, recipe, report))
+        _say(json.dumps({"arm": arm, "ended": out.ended, **report}))
     if recommenders and options.base == "auto":
         stand_on(lm, options.out)  # also on one that was taught just now
     for one in recommenders:
-        print(one.name, flush=True)
+        _say(one.name)
         path = one.path(lm, options.out)
         recipe, checkpoint = _recipe(options, one.recipe), checkpoint_path(path, named)
         told = scorers.learn(lm, one, population, others, recipe, path, named, checkpoint=checkpoint, on_progress=_told)
-        print(json.dumps(told), flush=True)
+        _say(json.dumps(told))
     return 0
 
 

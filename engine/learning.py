@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine import encoder
+from engine import encoder, processes
 from engine.backbone import Backbone, Facility
 from engine.methods import BASES, METHODS, arm_id
 from engine.methods.base import Ask, Conditioning, Method, State
@@ -206,7 +206,8 @@ def learn(
     made = examples(people, per_person, recipe.seed, MOST_TARGETS)
     out = train(lm, says(lm, method), born, made, stop, recipe, checkpoint=checkpoint, on_progress=on_progress,
                 stopped=stopped)  # fmt: skip
-    return out, {"examples": len(made), "people": len(people), **control(lm, method, born, out.state, judged, recipe)}
+    figures = processes.once(lambda: control(lm, method, born, out.state, judged, recipe))
+    return out, {"examples": len(made), "people": len(people), **figures}
 
 
 def unseen(made: Sequence[Example], texts: Collection[str]) -> list[Example]:
@@ -254,6 +255,7 @@ def tell(path: Path, lm: Backbone, learner: Any, out: Trained, recipe: Recipe, r
         "held_out_after": round(out.after, 4),
         "ended": f"{out.ended}, step {out.curve[-1][0]}, {out.seconds:.0f} s",
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "processes": processes.size(),
         "commit": _commit(),
         **report,
     }

@@ -135,10 +135,7 @@ def _round(number: float) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     from safetensors.numpy import save_file
 
-    parser = argparse.ArgumentParser(prog="python -m engine.offence", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="HaHackathon's train part, or .csv.gz")
-    parser.add_argument("--out", type=Path, default=HEAD, metavar="SAFETENSORS", help="default: %(default)s")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     data = options.data.read_bytes()
     head, figures = fit(read(data))
     provenance = {
@@ -161,6 +158,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.with_suffix(".json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine.offence", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="CSV", help="HaHackathon's train part, or .csv.gz")
+    parser.add_argument(
+        "--out", type=Path, default=HEAD, metavar="SAFETENSORS", help="where the head is written (default: %(default)s)"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.optim import AdamW, Optimizer, SparseAdam
 
+from engine import processes
 from engine.methods.base import State
 from engine.prompt import NotNumbers
 from engine.state import content
@@ -79,7 +80,8 @@ def in_words() -> Iterator[None]:
         raise TrainError("memory does not suffice for batches of this size: choose a smaller --batch") from error
 
 
-Gradients = Callable[[State, int], float]  # (what is learned, step) -> the loss; leaves a gradient on each tensor
+# (what is learned, step) -> the loss; leaves a gradient on each tensor. Of several processes, each has its part of both
+Gradients = Callable[[State, int], float]
 T = TypeVar("T")
 Judge = Callable[[State], float]  # the held-out loss of what was learned: the smaller the better
 
@@ -101,12 +103,14 @@ def optimise(
 
     The tensor of a name learns at `rate` times the recipe's; those named `sparse` have sparse gradients, and neither
     weight decay nor clipping. With a `checkpoint` path a killed run goes on where it was: what a step learns from
-    follows from its number. Raises TrainError where the loss is no number, or memory does not suffice.
+    follows from its number. Where several processes learn as one (`engine.processes`), each leaves the gradients of its
+    share and the first one judges. Raises TrainError where the loss is no number, or memory does not suffice.
     """
     from transformers import get_cosine_schedule_with_warmup  # late: it brings peft and bitsandbytes along, a second
 
     started = time.monotonic()
     live = {name: t.detach().float().clone().requires_grad_() for name, t in state.items()}
+    processes.alike(live)
     dense = [tensor for name, tensor in live.items() if name not in sparse]
     optimizers = adam(live, recipe, rate, sparse)
     warmup = round(recipe.warmup * recipe.steps)
@@ -115,8 +119,8 @@ def optimise(
     step = stale = 0
     spent = 0.0  # seconds of earlier runs
     began = content(state) if checkpoint else ""
-    if checkpoint and checkpoint.exists():
-        saved = _resume(checkpoint, recipe, began)
+    saved = processes.once(lambda: _resume(checkpoint, recipe, began) if checkpoint and checkpoint.exists() else None)
+    if saved:
         with torch.no_grad():
             for name, tensor in live.items():
                 tensor.copy_(saved["live"][name])
@@ -125,15 +129,15 @@ def optimise(
         step, stale, spent, curve, before = (saved[k] for k in ("step", "stale", "spent", "curve", "before"))
         best_loss, best = saved["best_loss"], saved["best"]
     else:
-        before = best_loss = judge(state)
+        before = best_loss = processes.once(lambda: judge(state))
         best = _copied(live)
         curve.append((0, float("nan"), before))
     ended = "all steps done"
     while step < recipe.steps:
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout
+        torch.manual_seed(recipe.seed * 1_000_003 + step + (processes.rank() << 40))  # dropout
         for one in optimizers:
             one.zero_grad(set_to_none=True)
-        loss = gradients(live, step)
+        loss = processes.add_gradients(live, gradients(live, step), sparse)
         if not math.isfinite(loss):
             raise TrainError(DIVERGED)
         torch.nn.utils.clip_grad_norm_(dense, recipe.clip)
@@ -145,27 +149,29 @@ def optimise(
             ended = "stopped"
         elif seconds > recipe.seconds:
             ended = "time is up"
+        ended = processes.first_says(ended)
         last = ended != "all steps done" or step == recipe.steps
         found = None
         if step % recipe.evaluate_every == 0 or last:
             if not all(bool(torch.isfinite(tensor).all()) for tensor in live.values()):
                 raise TrainError(DIVERGED)
-            found = judge(live)
+            found = processes.once(lambda: judge(live))
             stale += 1
             if found < best_loss:
                 best_loss, stale, best = found, 0, _copied(live)
             if stale >= recipe.patience and not last:
                 ended, last = "no better for a while", True
         curve.append((step, loss, float("nan") if found is None else found))
-        on_progress(Progress(step, recipe.steps, loss, found, _left(seconds, step, recipe)))
-        if checkpoint and found is not None:
+        if processes.first():
+            on_progress(Progress(step, recipe.steps, loss, found, _left(seconds, step, recipe)))
+        if checkpoint and found is not None and processes.first():
             kept = {"live": live, "moving": [one.state_dict() for one in moving], "step": step, "stale": stale}
             kept |= {"spent": spent + time.monotonic() - started, "curve": curve, "before": before}
             kept |= {"best_loss": best_loss, "best": best, "recipe": json.dumps(asdict(recipe)), "began": began}
             _keep(checkpoint, kept)
         if last:
             break
-    if checkpoint and ended != "stopped":
+    if checkpoint and ended != "stopped" and processes.first():
         checkpoint.unlink(missing_ok=True)
     return Trained(best, tuple(curve), before, best_loss, spent + time.monotonic() - started, ended)
 

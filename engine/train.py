@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine import processes
 from engine.backbone import Backbone
 from engine.losses import token_logps
 from engine.methods.base import Ask, Conditioning, State
@@ -162,14 +163,17 @@ def train(
 def _gradients(
     lm: Backbone, say: Say, live: State, examples: Sequence[Example], recipe: Recipe, objective: Objective
 ) -> float:
-    """Leave the gradients of the examples' mean loss by weight, which is returned; in micro-batches."""
+    """Leave the gradients of the examples' mean loss by weight, which is returned; in micro-batches, and of this
+    process's share of the examples."""
     sizes = [len(target_ids(lm, example, recipe.max_target_tokens)) for example in examples]
     by_length = [examples[i] for i in np.argsort(sizes, kind="stable")]  # little padding: 3.0 s a step and not 5.1
+    mine = processes.share(by_length)
     total = weight = 0.0
-    for start in range(0, len(examples), recipe.batch):
-        found, counts = objective(lm, say, live, by_length[start : start + recipe.batch], recipe.max_target_tokens)
+    for start in range(0, len(mine), recipe.batch):
+        found, counts = objective(lm, say, live, mine[start : start + recipe.batch], recipe.max_target_tokens)
         (found * counts).sum().backward()
         total, weight = total + float((found.detach() * counts).sum()), weight + float(counts.sum())
+    weight = processes.total(weight)
     for tensor in live.values():
         if tensor.grad is not None:
             tensor.grad /= weight  # the same whatever the micro-batches

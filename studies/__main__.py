@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder of the study to be: is its pool full?")
     asked.set_defaults(command=_check)
     page = commands.add_parser("report", parents=[shared, one], help="one HTML page for a referee")
-    page.add_argument("--out", type=Path, required=True, metavar="report.html")
+    page.add_argument("--out", type=Path, required=True, metavar="report.html", help="the page")
     page.add_argument(
         "--detectors", metavar="MODEL", nargs="?", const="", help="see what this model's likelihoods detect"
     )

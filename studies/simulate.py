@@ -306,13 +306,7 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m studies.simulate", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON line")
-    parser.add_argument("--runs", type=int, default=500, help="of each figure but those of --coverage-runs")
-    parser.add_argument("--coverage-runs", type=int, default=2000, help="of intervals and of false alarms")
-    parser.add_argument("--real-runs", type=int, default=20, help="studies through the real verbs (a minute each)")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     start = time.monotonic()
 
     def tell(line: str) -> None:
@@ -322,6 +316,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = run(options.runs, options.coverage_runs, options.seed, tell, real_runs=options.real_runs)
     lines = [json.dumps(found)] if options.json else [f"{name}: {value}" for name, value in found.items()]
     sys.stdout.write("\n".join([*lines, ""]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.simulate", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON line")
+    parser.add_argument("--runs", type=int, default=500, help="of each figure but those of --coverage-runs")
+    parser.add_argument("--coverage-runs", type=int, default=2000, help="of intervals and of false alarms")
+    parser.add_argument("--real-runs", type=int, default=20, help="studies through the real verbs (a minute each)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    return parser
 
 
 if __name__ == "__main__":

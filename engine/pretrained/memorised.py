@@ -75,12 +75,7 @@ def written(lm: Backbone, each: int) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine.pretrained.memorised", description=__doc__)
-    parser.add_argument("--population", type=Path, required=True, help="what was learned from")
-    parser.add_argument("--held-out", type=Path, required=True, help="people whose texts were not")
-    parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where the adapter is")
-    parser.add_argument("--each", type=int, default=12, help="texts a topic")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     taught, others = (
         sorted({item.text for _, reactions in read_reactions(path) for item, _ in reactions})
         for path in (options.population, options.held_out)
@@ -93,6 +88,15 @@ def main() -> int:
     for name, some in texts.items():
         print(json.dumps({"of": name, **report(known, some), "shown": some[:SHOWN]}))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine.pretrained.memorised", description=__doc__)
+    parser.add_argument("--population", type=Path, required=True, help="what was learned from")
+    parser.add_argument("--held-out", type=Path, required=True, help="people whose texts were not")
+    parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where the adapter is")
+    parser.add_argument("--each", type=int, default=12, help="texts a topic")
+    return parser
 
 
 if __name__ == "__main__":

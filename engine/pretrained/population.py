@@ -326,13 +326,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="reactions, one a line")
     parser.add_argument("--jester", type=Path, metavar="DIR", help="folder with jokes.csv and ratings.csv.gz")
     parser.add_argument("--jokes", type=Path, nargs="+", default=[], metavar="FILE", help="CSV, .csv.gz or reactions")
     parser.add_argument("--people", type=int, default=3000, help="made people (default: %(default)s)")
     parser.add_argument("--jester-people", type=int, default=1500, help="at most so many (default: %(default)s)")
     parser.add_argument("--texts", type=int, default=16_000, help="jokes looked at (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of who is made, and of what they like")
     parser.add_argument("--held-out", action="store_true", help="the other side: people and jokes for testing")
     return parser
 

@@ -24,11 +24,7 @@ from engine.state import load, save
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engine.pretrained.ship", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--population", type=Path, required=True, help="what was learned from")
-    parser.add_argument("--held-out", type=Path, required=True, help="who judges")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     lm, others = Backbone.load(), people(options.held_out)
     learned = {item.text for _, reactions in read_reactions(options.population) for item, _ in reactions}
     judged = unseen(examples(others, 1, seed=1), learned)
@@ -57,6 +53,14 @@ def main() -> int:
             save(out, taught, facts, torch.bfloat16)
             out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine.pretrained.ship", description=__doc__)
+    parser.add_argument("folder", type=Path, help="what `python -m engine learn` was given as --out")
+    parser.add_argument("--population", type=Path, required=True, help="what was learned from")
+    parser.add_argument("--held-out", type=Path, required=True, help="who judges")
+    return parser
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from engine import processes
 from engine.backbone import PREFIX, Backbone
 from engine.methods.base import State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, norm_born, seeded
@@ -206,8 +207,8 @@ def encoded(method: LLMCTR, taught: Shown, held_out: Shown, seed: int = 0) -> En
     recipe = replace(ENCODED, seed=seed)
 
     def gradients(live: State, step: int) -> float:
-        rows = taught.at(np.array(drawn_for(range(len(taught)), recipe, step)))
-        loss = _entropy(probed(method, live, rows), rows)
+        rows = taught.at(np.array(processes.share(drawn_for(range(len(taught)), recipe, step))))
+        loss = _entropy(probed(method, live, rows), rows) * (len(rows) / processes.total(len(rows)))
         loss.backward()
         return float(loss.detach())
 
@@ -268,9 +269,9 @@ def _learned(
     parts = _of_one_prompt(method, taught, order, TOGETHER)
 
     def gradients(live: State, step: int) -> float:
-        drawn = drawn_for(parts, recipe, step)
-        drawn = drawn if method.reads else [np.concatenate(drawn)]
-        count, total = sum(map(len, drawn)), 0.0
+        drawn = processes.share(drawn_for(parts, recipe, step))
+        drawn = drawn if method.reads or not drawn else [np.concatenate(drawn)]
+        count, total = processes.total(sum(map(len, drawn))), 0.0
         for rows in drawn:
             some = taught.at(rows)
             loss = _entropy(odds(lm, method, fixed | live, some), some) * len(rows) / count

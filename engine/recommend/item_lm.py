@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from engine import encoder
+from engine import encoder, processes
 from engine.backbone import Backbone
 from engine.methods.base import State
 from engine.methods.parts import as_tokens, dropped, linear, linear_born, norm, norm_born, seeded
@@ -185,9 +185,9 @@ def teach(
     def gradients(live: State, step: int) -> float:
         dice = np.random.default_rng([recipe.seed, step])
         drawn = [_window(history, method.longest, dice) for history in drawn_for(taught, recipe, step)]
-        sequences = sorted((codes(lm, method, shop, history) for history in drawn), key=len)
+        sequences = processes.share(sorted((codes(lm, method, shop, history) for history in drawn), key=len))
         parts = [sequences[start : start + recipe.batch] for start in range(0, len(sequences), recipe.batch)]
-        count = sum(int(_foretold(lm, method, _padded(lm, part), part).sum()) for part in parts)
+        count = processes.total(sum(int(_foretold(lm, method, _padded(lm, part), part).sum()) for part in parts))
         total = 0.0
         for part in parts:
             loss = lost(lm, method, shop.items, live, part).sum() / count

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine import processes
 from engine.backbone import Backbone
 from engine.learning import tell
 from engine.optimise import Progress, Recipe, TrainError, write_curve
@@ -71,9 +72,13 @@ def learn(
         out = recommender.teach(lm, people, held_out[::2], recipe, checkpoint=checkpoint, on_progress=on_progress)
     except (FeatureError, CatalogueError) as error:
         raise TrainError(f"{recommender.name} cannot learn from these people: {error}") from error
-    report: dict[str, object] = {"people": len(people), "population": named}
-    report |= control(recommender.knowing(lm, out.state), people, questions)
-    save(path, out.state, {**recommender.facts(lm), "population": named})
-    write_curve(path.with_suffix(".csv"), out.curve)
-    tell(path, lm, recommender, out, recipe, report)
-    return {"recommender": recommender.name, "ended": out.ended, **report}
+
+    def judged_and_kept() -> dict[str, object]:
+        report: dict[str, object] = {"people": len(people), "population": named}
+        report |= control(recommender.knowing(lm, out.state), people, questions)
+        save(path, out.state, {**recommender.facts(lm), "population": named})
+        write_curve(path.with_suffix(".csv"), out.curve)
+        tell(path, lm, recommender, out, recipe, report)
+        return {"recommender": recommender.name, "ended": out.ended, **report}
+
+    return processes.once(judged_and_kept)

@@ -33,19 +33,7 @@ def main() -> None:
         raise SystemExit(offline.main(sys.argv[1], sys.argv[2:]))
     if sys.argv[1:2] and sys.argv[1] in MAINS:
         raise SystemExit(MAINS[sys.argv[1]](sys.argv[2:]))
-    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"])
-    parser.add_argument("--json", action="store_true", help="one JSON line")
-    parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
-    parser.add_argument("--model", help="as in app.py")
-    parser.add_argument("--jester", type=Path, help="folder with jokes.csv and ratings.csv.gz, for `adapters`")
-    parser.add_argument("--tags", type=Path, help="folder with questions.json.gz and outputs.json, for `tagging`")
-    parser.add_argument("--populations", type=Path, nargs="+", default=[], help="whom `adapters` must not judge")
-    parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where its task adapter is")
-    parser.add_argument("--data", type=Path, help="folder of the synthetic exports, for `exports`")
-    parser.add_argument("--people", type=int, default=100)
-    parser.add_argument("--fitted", type=int, default=20, help="of them, with adapters of their own")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = _parser()
     options = parser.parse_args()
     if options.what == "adapters":
         if not options.jester:
@@ -76,6 +64,25 @@ def main() -> None:
     else:
         found = crash.run(options.times, *flags)
     print(json.dumps(found) if options.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks", description=__doc__)
+    parser.add_argument(
+        "what", choices=["speed", "crash", "load", "adapters", "tagging", "profile", "exports"], help="what is measured"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON line")
+    parser.add_argument("--times", type=int, default=100, help="kills of `crash`")
+    parser.add_argument("--model", help="as in app.py")
+    parser.add_argument("--jester", type=Path, help="folder with jokes.csv and ratings.csv.gz, for `adapters`")
+    parser.add_argument("--tags", type=Path, help="folder with questions.json.gz and outputs.json, for `tagging`")
+    parser.add_argument("--populations", type=Path, nargs="+", default=[], help="whom `adapters` must not judge")
+    parser.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="where its task adapter is")
+    parser.add_argument("--data", type=Path, help="folder of the synthetic exports, for `exports`")
+    parser.add_argument("--people", type=int, default=100, help="who are judged by `adapters`")
+    parser.add_argument("--fitted", type=int, default=20, help="of them, with adapters of their own")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
+    return parser
 
 
 if __name__ == "__main__":

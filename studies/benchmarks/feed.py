@@ -61,13 +61,7 @@ Figures = dict[str, Any]
 
 def main(arguments: Sequence[str]) -> int:
     """Print a row for each part; returns the exit code: 2 where the texts are not there."""
-    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks feed", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"where {' and '.join(FILES)} are")
-    parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="the texts' vectors, once encoded")
-    parser.add_argument("--vectors", type=int, default=SIZE, help="how many are searched")
-    parser.add_argument("--model", help="as in app.py, of the best of several tries")
-    parser.add_argument("--json", action="store_true", help="each row as one JSON line")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         for row in _whole(options.data, options.work, options.vectors, options.model):
             tell(row, options.json)
@@ -75,6 +69,16 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks feed", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"where {' and '.join(FILES)} are")
+    parser.add_argument("--work", type=Path, default=Path("palate-runs"), help="the texts' vectors, once encoded")
+    parser.add_argument("--vectors", type=int, default=SIZE, help="how many are searched")
+    parser.add_argument("--model", help="as in app.py, of the best of several tries")
+    parser.add_argument("--json", action="store_true", help="each row as one JSON line")
+    return parser
 
 
 def _whole(data: Path, work: Path, size: int, model: str | None) -> Iterator[Figures]:

@@ -28,13 +28,17 @@ Figures = dict[str, Any]
 
 def main(arguments: Sequence[str]) -> int:
     """Print a row for each number of items."""
-    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks hierarchy", description=__doc__)
-    parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="how many items")
-    parser.add_argument("--json", action="store_true", help="each row as one JSON line")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     for row in run(options.items):
         tell(row, options.json)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks hierarchy", description=__doc__)
+    parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="how many items")
+    parser.add_argument("--json", action="store_true", help="each row as one JSON line")
+    return parser
 
 
 def run(sizes: Sequence[int] = SIZES) -> Iterator[Figures]:

@@ -83,15 +83,19 @@ def write(data: Path, out: Path) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 2 where the data cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks writers", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"where LLMFAO's {PAIRS} is")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where questions and outputs are written"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         sys.stdout.write(f"{write(options.data, options.out)}\n")
     except CannotRun as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks writers", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=f"where LLMFAO's {PAIRS} is")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where questions and outputs are written"
+    )
+    return parser

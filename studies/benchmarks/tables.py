@@ -20,14 +20,19 @@ PAIRED = "more than with the wrong"  # the difference to the control, its interv
 
 def main(arguments: Sequence[str]) -> int:
     """Print the tables of a folder; returns the exit code: 2 where there are none."""
-    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks tables", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where results lie, each as --json wrote it")
+    options = _parser().parse_args(arguments)
     try:
-        sys.stdout.write(f"{page(parser.parse_args(arguments).folder)}\n")
+        sys.stdout.write(f"{page(options.folder)}\n")
     except CannotRun as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.benchmarks tables", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where results lie, each as --json wrote it")
+    return parser
 
 
 def result(name: str, folder: Path | None = None) -> dict[str, Any]:
