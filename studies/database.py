@@ -19,7 +19,6 @@ Row = dict[str, Any]
 FILE = "palate.db"
 OPENED = "palate.opened"  # in the data folder whose tables stand elsewhere
 SCHEMA = "palate"  # of PostgreSQL: one data folder is one schema
-URL = "PALATE_DATABASE_URL"
 
 
 class StoreError(RuntimeError):
@@ -97,7 +96,7 @@ def forget_unused(url: str, prefix: str, seconds: float) -> None:
 
 def address(named: str | None) -> str | None:
     """Where the tables stand: as it was named, else as the environment says. A password needs no command line."""
-    return named or os.environ.get(URL) or None
+    return named or os.environ.get("PALATE_DATABASE_URL") or None
 
 
 def _postgres() -> Any:

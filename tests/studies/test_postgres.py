@@ -21,7 +21,7 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from studies import postgres as engine
 from studies.__main__ import main
-from studies.database import URL, StoreError, exists, forget_unused
+from studies.database import StoreError, exists, forget_unused
 from studies.migrations import POSTGRES, migrations
 from studies.postgres import by_name, place
 from studies.rooms import Room
@@ -420,17 +420,17 @@ def test_commands_know_a_database_by_its_address_or_by_the_environment(
     assert not exists(tmp_path, empty), "nothing was made there"
     tables = ["export", "--data-dir", folder, "--study", STUDY]
     assert main([*tables, "--database-url", url, "--out", str(tmp_path / "tables")]) == 0
-    monkeypatch.setenv(URL, url)
+    monkeypatch.setenv("PALATE_DATABASE_URL", url)
     assert main(["backup", "--data-dir", folder, "--out", str(copy)]) == 0
     still = tmp_path / "still"
     still.mkdir()
     copy.rename(still / "palate.db")
-    monkeypatch.delenv(URL)
+    monkeypatch.delenv("PALATE_DATABASE_URL")
     tables[2] = str(still)
     assert main([*tables, "--out", str(tmp_path / "from copy")]) == 0, "a copy is a data folder's file"
     for name in ("trials.csv", "answers.csv", "participants.csv", "events.csv"):
         assert (tmp_path / "tables" / name).read_text() == (tmp_path / "from copy" / name).read_text()
-    monkeypatch.setenv(URL, url)
+    monkeypatch.setenv("PALATE_DATABASE_URL", url)
     code = Store(tmp_path / "data", url).db.rows("select resume_code from participant where slot = 0")[0]["resume_code"]
     assert main(["forget", "--data-dir", folder, "--study", STUDY, "--code", code]) == 0
     assert RATERS[0] not in json.dumps(Store(tmp_path / "data", url).db.rows("select * from trial"))
