@@ -1,6 +1,7 @@
 """python -m studies.benchmarks speed|crash|load|adapters|tagging|profile|exports [--json]: measure what is here.
 python -m studies.benchmarks jester|humour|lamp|generation|movielens|ctr|scorers --data DIR: the offline benchmarks.
 python -m studies.benchmarks hierarchy|feed --json: what a large catalogue and a large feed cost.
+python -m studies.benchmarks soak --minutes 30 --visitors 20 --json: does it hold with many visitors?
 python -m studies.benchmarks writers --data DIR --out DIR: lay out a set of texts for `lamp`.
 python -m studies.benchmarks tables FOLDER: the tables of what they wrote."""
 
@@ -20,12 +21,19 @@ from studies.benchmarks import (
     load,
     offline,
     profile,
+    soak,
     speed,
     tables,
     tagging,
 )
 
-MAINS = {"feed": feed.main, "hierarchy": hierarchy.main, "tables": tables.main, "writers": lamp_writers.main}
+MAINS = {
+    "feed": feed.main,
+    "hierarchy": hierarchy.main,
+    "soak": soak.main,
+    "tables": tables.main,
+    "writers": lamp_writers.main,
+}
 
 
 def main() -> None:
