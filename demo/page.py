@@ -16,7 +16,7 @@ from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.house import House
 from studies.house import open_house as open_house
-from studies.importing import DAY
+from studies.importing import DAY, UPLOADS
 from studies.rooms import Room
 from studies.session import CannotStart
 from studies.signing import BACK
@@ -83,7 +83,7 @@ def serve_study(room: Room, host: str, port: int) -> str:
 def _keep_uploads(folder: Path) -> None:
     """What is uploaded lies in the data folder and is deleted with all the rest. A component looks this up when it is
     made, so it must stand before the page does."""
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / UPLOADS)
 
 
 def _launch(

@@ -30,6 +30,7 @@ def export(store: Store, to: Path) -> Path:
     """Write one zip of everything, readable without this program; returns its path. Raises Refused if it cannot be."""
     part = to.with_suffix(".part")
     try:
+        to.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("README.txt", README)
             for table in store.tables():

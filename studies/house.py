@@ -12,6 +12,7 @@ from typing import Any
 from collectors.item import ImportReport
 from engine import encoder
 from studies.database import StoreError, address, exists, forget_unused
+from studies.importing import UPLOADS, sweep
 from studies.limits import Limit
 from studies.session import CannotStart, Engine, Studio
 from studies.store import Refused, Store
@@ -128,7 +129,9 @@ class Hosted(House):
             self._newcomers.take(address)
         store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name)
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
-        studio = Studio(store, self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns)
+        uploads = self._folder / UPLOADS / name  # the page serves what lies there, to whoever knows the name
+        lent = self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns
+        studio = Studio(store, *lent, uploads, guest=True)
         studio.start()
         return studio
 
@@ -147,7 +150,8 @@ class Hosted(House):
                 threading.Thread(target=studio.close, daemon=True).start()  # it ends after the text that is under way
 
     def start(self) -> None:
-        """Forget visitors who have not come for long."""
+        """Forget visitors who have not come for long, and what nobody fetched."""
+        sweep(self._folder / UPLOADS)
         for path in (self._folder / VISITORS).glob("*"):
             if max((file.stat().st_mtime for file in path.rglob("*")), default=0.0) < time.time() - KEPT:
                 shutil.rmtree(path, ignore_errors=True)

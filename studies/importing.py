@@ -14,6 +14,7 @@ from studies.store import Refused, Store, new_id
 
 SERVICES = [(online.title, name) for name, online in ONLINE.items()]  # for people, for `look`
 DAY = 86_400  # seconds that an uploaded file may wait for an answer, or a zip of one's own for its download
+UPLOADS = "uploads"  # the folder that the page uploads to, and that it serves what a person may download from
 MAX_WAITING = 4  # previews of one session that nobody has answered; the oldest is dropped
 
 
@@ -51,14 +52,16 @@ class Held:
 class Imports:
     """Looks into sources and saves them. One that is broken off keeps its whole chunks, and the same again goes on."""
 
-    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
+    def __init__(self, store: Store, changed: Callable[[], None], uploads: Path | None = None) -> None:
         self.store, self._changed = store, changed
+        self._uploads = uploads or store.db.folder / "uploads"
         self._waiting: dict[str, tuple[str, str, Path, Collector, ImportReport]] = {}
         self._one = threading.Lock()
 
     def preview(self, session: str, path: Path, name: str = "", source: str = "auto") -> Preview:
         """Look into a file or folder, whatever its source; raises Refused with one sentence where it cannot be read."""
         self.store.rater(session)
+        path = self._own(path)
         try:
             collector = open_source(path, source)
             for _ in collector:
@@ -67,6 +70,21 @@ class Imports:
             drop(path)
             raise Refused(str(error).replace(str(path), name or path.name)) from error
         return self._hold(session, name or path.name, path, collector)
+
+    def _own(self, path: Path) -> Path:
+        """An upload, moved to a place of its own: what several bring lies in one, and the first to save would take it
+        from the others."""
+        if UPLOADS not in path.parts:
+            return path
+        try:
+            mine = self._uploads / new_id()
+            mine.mkdir(parents=True)
+            moved = path.rename(mine / path.name)
+        except OSError as error:
+            raise Refused(f"the file cannot be read ({error.strerror}): choose it again") from error
+        with suppress(OSError):
+            path.parent.rmdir()
+        return moved
 
     def _hold(self, session: str, name: str, path: Path, collector: Collector) -> Preview:
         mine = [ticket for ticket, held in list(self._waiting.items()) if held[0] == session]
@@ -132,7 +150,9 @@ class Imports:
 
     def forget(self) -> None:
         """Drop all that was looked at and not answered for."""
-        self._waiting.clear()
+        for ticket in list(self._waiting):
+            if held := self._waiting.pop(ticket, None):
+                drop(held[2])
 
     def under_way(self) -> bool:
         return self._one.locked()
@@ -147,9 +167,10 @@ class Imports:
 
 def drop(path: Path) -> None:
     """Delete the file that was uploaded for an import; one that the person named on the command line is theirs."""
-    if "uploads" in path.parts and path.is_file():
+    if UPLOADS in path.parts:
         with suppress(OSError):
             path.unlink()
+            path.parent.rmdir()
 
 
 def sweep(folder: Path) -> None:

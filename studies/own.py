@@ -1,5 +1,6 @@
 """The verbs about one's own profile and data: look at it, change it, take it along, delete it."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ class Point:
 
 class Own:
     """`profile` gives a session's, with its latest reactions in it; `busy` says whether something else writes now,
-    `forget` drops what lies in memory elsewhere."""
+    `forget` drops what lies in memory elsewhere, `uploads` is the person's own part of what the page may serve."""
 
     def __init__(
         self,
@@ -59,8 +60,10 @@ class Own:
         profile: Callable[[str], Profile],
         busy: Callable[[], bool],
         forget: Callable[[], None],
+        uploads: Path,
     ) -> None:
         self.store, self.worker, self._profile, self._busy, self._forget = store, worker, profile, busy, forget
+        self._uploads = uploads
 
     def portrait(self, session: str) -> Portrait:
         """The person's taste as they may change it."""
@@ -121,11 +124,9 @@ class Own:
         )
 
     def export_me(self, session: str) -> Path:
-        """One zip of everything that is known of the person, in the data folder."""
+        """One zip of everything that is known of the person, where the page may serve it from."""
         self.store.rater(session)
-        folder = self.store.db.folder / "uploads"
-        folder.mkdir(exist_ok=True)
-        return export(self.store, folder / f"palate-{time.strftime('%Y%m%d-%H%M%S')}.zip")
+        return export(self.store, self._uploads / f"palate-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
     def delete_me(self, session: str) -> None:
         """Delete everything personal, at once and for ever. Raises Refused while something else is still writing."""
@@ -134,6 +135,7 @@ class Own:
             raise Refused("an import or a fit is under way: stop it or wait, then delete")
         with self.worker.resting:
             delete(self.store)
+            shutil.rmtree(self._uploads, ignore_errors=True)
             self.worker.forget()
             self._forget()
             self.store.add(ME, Sample())

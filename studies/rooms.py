@@ -18,7 +18,7 @@ from engine.plan import Quantize
 from engine.profile import build
 from engine.remote import Runs, opened
 from studies.database import Row, address
-from studies.importing import Imports, Preview, sweep
+from studies.importing import UPLOADS, Imports, Preview, sweep
 from studies.leaks import words
 from studies.pregenerate import empty_places, people_of
 from studies.register import Participant, Register
@@ -113,7 +113,7 @@ class Room:
         return self.writer.lm.describe() if self.writer else ""
 
     def start(self) -> None:
-        sweep(self.store.db.folder / "uploads")
+        sweep(self.store.db.folder / UPLOADS)
         if self.writer:
             self.writer.start()
 

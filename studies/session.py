@@ -35,7 +35,7 @@ from engine.weights import EMBEDDED, WeightsError
 from studies.corner import Corner
 from studies.database import Row, StoreError, address
 from studies.fetching import Fetching
-from studies.importing import Imports, sweep
+from studies.importing import UPLOADS, Imports, sweep
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
@@ -224,7 +224,10 @@ class Engine:
 
 
 class Studio:
-    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
+    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread.
+
+    `uploads` is where what the person uploads and downloads lies. A `guest` cannot teach what others use as well.
+    """
 
     def __init__(
         self,
@@ -234,17 +237,20 @@ class Studio:
         claude: Claude | None = None,
         ranks: Scorer | None = None,
         turns: Turns | None = None,
+        uploads: Path | None = None,
+        guest: bool = False,
     ) -> None:
-        self.store, self.lm = store, lm
+        self.store, self.lm, self._guest = store, lm, guest
+        self._uploads = uploads or self.folder / UPLOADS
         store.add(ME, Sample())
         self.claude = claude
         self.worker = Worker(store, lm, ME, seed, claude, ranks, turns)
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
-        self.imports = Imports(store, self.worker.poke)
+        self.imports = Imports(store, self.worker.poke, self._uploads)
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
         self.corner = Corner(store, lm, self.worker.turns, self._profile)
-        self.own = Own(store, self.worker, self._profile, self._writing, self._forget)
+        self.own = Own(store, self.worker, self._profile, self._writing, self._forget, self._uploads)
         self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
         self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
 
@@ -273,7 +279,7 @@ class Studio:
         return self.lm.name == EMBEDDED
 
     def start(self) -> None:
-        sweep(self.folder / "uploads")
+        sweep(self._uploads)
         self.worker.start()
 
     def close(self) -> None:
@@ -592,6 +598,8 @@ class Studio:
         """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now
         and then. Raises Refused with the reason."""
         self.store.rater(session)
+        if self._guest:
+            raise Refused("only whoever runs this app teaches it: fit a way to your own likes instead")
         return self.teacher.teach(arm, population, stopped)
 
     # ---- what may leave this machine

@@ -150,7 +150,7 @@ class Visitor(threading.Thread):
 
     def delete(self) -> None:
         self.call("delete-sure.submit", delete_sure="DELETE")
-        self.votes.clear(), self.undone.clear(), self.lasting["card"].clear(), self.lasting["pair"].clear()
+        self.votes, self.undone, self.lasting = {}, set(), {"card": [], "pair": []}
         self.leave()
 
     def differs(self, data_dir: Path) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from studies.house import VISITORS, Home, Hosted
+from studies.importing import UPLOADS
 from studies.session import BlindPair, Engine, Studio, Waiting
 from studies.store import ME, Refused, Store
 from tests.conftest import LIKES
@@ -156,6 +157,44 @@ def test_what_the_owner_taught_serves_visitors_and_outlives_their_deletion(hoste
     assert (taught / "key.safetensors").exists()
     hosted.room(ADA)
     assert lent.exists()
+
+
+def uploaded(house: Hosted) -> Path:
+    """The same file from whoever brings it: the page keeps one copy of what is alike."""
+    path = house.folder / UPLOADS / "its-hash" / "class.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("text,like\n" + "\n".join(f"zeppelin marmalade number {n},1" for n in range(12)))
+    return path
+
+
+def test_two_who_bring_the_same_file_each_save_it(hosted: Hosted) -> None:
+    ada, bob = hosted.room(ADA), hosted.room(BOB)
+    hers = ada.imports.preview(ADA, uploaded(hosted))
+    his = bob.imports.preview(BOB, uploaded(hosted))
+    assert [now.rows for now in ada.imports.save(ADA, hers.ticket)] == [12]
+    assert [now.rows for now in bob.imports.save(BOB, his.ticket)] == [12]
+    with pytest.raises(Refused, match="choose it again"):
+        bob.imports.preview(BOB, hosted.folder / UPLOADS / "its-hash" / "class.csv")
+
+
+def test_delete_me_takes_back_what_the_page_holds_for_a_visitor(hosted: Hosted) -> None:
+    ada, bob = hosted.room(ADA), hosted.room(BOB)
+    list(ada.imports.save(ADA, ada.imports.preview(ADA, uploaded(hosted)).ticket))
+    ada.imports.preview(ADA, uploaded(hosted))
+    hers, his = ada.own.export_me(ADA), bob.own.export_me(BOB)
+    assert hosted.folder / UPLOADS in hers.parents, "the page serves nothing from anywhere else"
+    assert b"zeppelin" in bytes_under(hosted.folder)
+    ada.own.delete_me(ADA)
+    assert not hers.exists()
+    assert his.exists()
+    assert b"zeppelin" not in bytes_under(hosted.folder)
+
+
+def test_a_visitor_teaches_nothing_that_others_use(hosted: Hosted, tmp_path: Path) -> None:
+    room = hosted.room(ADA)
+    with pytest.raises(Refused, match="whoever runs this app"):
+        room.teach(ADA, room.teacher.teachable()[0], tmp_path / "crowd.jsonl", lambda: False)
+    assert not room.teacher.busy()
 
 
 def test_many_come_at_once(hosted: Hosted) -> None:
