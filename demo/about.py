@@ -45,7 +45,8 @@ def tab(house: House, opened: gr.Tab) -> None:
     def about(request: gr.Request) -> tuple[str, str, str, str, gr.Button, gr.Button]:
         studio, session = at(house, request)
         mine = words.about(studio.taste(session))
-        return words.text(studio.engine_line()), mine, words.text(studio.whereabouts), *sending(studio, session)
+        where = "on the machine that runs this app" if house.hosted else studio.whereabouts
+        return words.text(studio.engine_line()), mine, words.text(where), *sending(studio, session)
 
     @in_words
     def agree(request: gr.Request) -> tuple[str, gr.Button, gr.Button]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import api
+from pydantic import ConfigDict, ValidationError, validate_call
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,9 @@ from studies.session import TROUBLE, Studio
 from studies.store import Refused
 
 COOKIE = "palate_visitor"
+MAX_TYPED = 20_000  # characters of one text that a page sends
+TOO_LONG = f"that is too long, nothing was stored: keep it under {MAX_TYPED:,} characters"
+NOT_OURS = "what was sent is not what this page sends, nothing was stored: reload the page and try again"
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -97,15 +101,29 @@ def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
     return signed_in
 
 
+def refusal(words: str) -> gr.Error:
+    """What the page shows, and the log does not."""
+    return gr.Error(words, title="Not done", duration=6, print_exception=False)
+
+
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Trouble that a verb tells of becomes the message that the page shows; anything else is a defect and stays one."""
+    """Trouble that a verb tells of becomes the message that the page shows; anything else is a defect and stays one.
+
+    What comes in must be what the handler's annotations say: it may be sent by anything, not only by the page.
+    """
+    checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True, str_max_length=MAX_TYPED))(
+        handler
+    )
 
     @functools.wraps(handler)
     def wrapped(*args: Any) -> Any:
         try:
-            return handler(*args)
+            return checked(*args)
+        except ValidationError as error:
+            long = any(each["type"] == "string_too_long" for each in error.errors())
+            raise refusal(TOO_LONG if long else NOT_OURS) from error
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     return wrapped
 

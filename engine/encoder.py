@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ MAX_KNOWN = 20_000  # vectors kept, 31 MB of the embedded one's
 NAME, WIDTH = EMBEDDED, EMBEDDED_WIDTH  # of the encoder in use; vectors of another mean something else
 _loaded: Any = None  # loaded when first needed: it takes seconds
 _known: dict[str, NDArray[np.float32]] = {}
+# One thread does it for all: every other that does would keep buffers of 13 MB, and a room of a visitor is a thread.
+_thread = ThreadPoolExecutor(1, "encoder")
 
 
 class EncoderError(RuntimeError):
@@ -38,6 +41,10 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
 
     It runs on the CPU on purpose: the model is small, and the accelerator, where there is one, writes.
     """
+    return _thread.submit(_encode, texts).result()
+
+
+def _encode(texts: Sequence[str]) -> NDArray[np.float32]:
     new = list(dict.fromkeys(text for text in texts if text not in _known))
     if new:
         if len(_known) > MAX_KNOWN:
@@ -50,7 +57,7 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
 
 def forget() -> None:
     """Keep no text and no vector in memory."""
-    _known.clear()
+    _thread.submit(_known.clear).result()
 
 
 def _model() -> Any:

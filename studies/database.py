@@ -30,6 +30,7 @@ class Database(ABC):
     Writes come one after the other: within `atomic` nobody else's come in between."""
 
     folder: Path
+    told = ""  # what people read of where the tables stand, "" for the folder itself
     elsewhere = ""  # what is to be told of where the tables stand, if not in the folder
 
     @abstractmethod
@@ -210,13 +211,13 @@ class Sqlite(Database):
         except sqlite3.DatabaseError as error:
             said = str(error)
             if "full" in said:
-                why = f"the disk of {self.folder} is full: free some space; what was stored before is safe"
+                why = f"the disk of {self.told or self.folder} is full: free some space; what was stored before is safe"
             elif "readonly" in said or "unable to open" in said or "disk I/O" in said:
-                why = f"{self.folder} cannot be written ({said}): choose a writable --data-dir"
+                why = f"{self.told or self.folder} cannot be written ({said}): choose a writable --data-dir"
             elif "not a database" in said or "malformed" in said:
-                why = f"{self.folder / FILE} is damaged ({said}): restore a copy or move it away"
+                why = f"{self.told or self.folder / FILE} is damaged ({said}): restore a copy or move it away"
             elif "locked" in said:
-                why = f"{self.folder / FILE} is in use by another program: close it and try again"
+                why = f"{self.told or self.folder / FILE} is in use by another program: close it and try again"
             else:
                 raise
             raise StoreError(why) from error

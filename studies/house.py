@@ -127,7 +127,7 @@ class Hosted(House):
             raise Refused("too many people are here right now: come back in a few minutes")
         if not (self._folder / VISITORS / name).exists():
             self._newcomers.take(address)
-        store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name)
+        store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name, told="this app")
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
         uploads = self._folder / UPLOADS / name  # the page serves what lies there, to whoever knows the name
         lent = self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns

@@ -439,11 +439,14 @@ class Studio:
         failures = self.worker.failures
         while isinstance(told := self.pair_now(session), Waiting):
             if self.worker.failures > failures:
-                raise NotReady(f"no pair could be written ({self.worker.failure}): try again")
+                raise NotReady(f"no pair could be written ({self._why()}): try again")
             if (left := deadline - time.monotonic()) <= 0:
                 raise NotReady("the next pair is still being written: try again in a moment")
             self.worker.wait(min(left, 1.0))
         return told
+
+    def _why(self) -> str:
+        return self.worker.trouble if self._guest else self.worker.failure
 
     def pair_now(self, session: str) -> BlindPair | Waiting:
         """The pair to judge, or how long it will take until there is one: whoever waits asks again each second."""
@@ -455,7 +458,7 @@ class Studio:
         if row:
             return BlindPair(row["id"], row["left_text"], row["right_text"])
         worker.somebody_waits()
-        trouble = worker.failure if worker.failing else ""
+        trouble = self._why() if worker.failing else ""
         return Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker), trouble)
 
     def _again(self, session: str) -> Row | None:

@@ -98,8 +98,10 @@ class Store:
     """The data folder's database; methods may be called from any thread. With the `url` of a PostgreSQL its tables
     stand in a schema there."""
 
-    def __init__(self, folder: Path, url: str | None = None, schema: str = SCHEMA) -> None:
+    def __init__(self, folder: Path, url: str | None = None, schema: str = SCHEMA, told: str = "") -> None:
+        """`told` is what people read in place of the folder, where that is none of their business."""
         self.db = opened(folder, url, schema)
+        self.db.told = told
         self._reactions = Reactions(self.db)
         self.vectors = Vectors(self.db)
 

@@ -16,7 +16,7 @@ from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, r
 from engine.recommend.scorer import Scorer
 from engine.server import ServerError
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
-from studies.database import Row
+from studies.database import Row, StoreError
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.ranking import Ranking
 from studies.statements import carried, without, wrong_in
@@ -42,8 +42,8 @@ class Worker(threading.Thread):
     `seen` are the reactions and edits that the profile is of; `unread` how many of their texts wait to be encoded,
     which is done when nothing is to be written.
 
-    `failure` holds what last went wrong, in words, and `failures` counts; the next reaction or request tries again, and
-    a server that is away is tried again by itself.
+    `failure` holds what last went wrong, in words, `trouble` what of it a guest may read, and `failures` counts; the
+    next reaction or request tries again, and a server that is away is tried again by itself.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Worker(threading.Thread):
         self.book = Book(rater, store.vectors)
         self.profile = self.book.profile(())
         self._missing: list[str] = []
-        self.failure = ""
+        self.failure = self.trouble = ""
         self.failures = 0
         self.failing = False  # whether the latest try went wrong
         self._changed = threading.Condition()  # a pair became ready, or a round failed
@@ -97,15 +97,16 @@ class Worker(threading.Thread):
                 if not away:
                     log.warning("the next texts could not be written: %s", error)
                 away = not error.lasting
-                self._fail(str(error))
+                self._fail(str(error), "the model does not answer")
             except Exception as error:  # whatever a model or disk throws, the app goes on and says so
                 away = False
                 log.exception("the next texts could not be written")
-                self._fail(f"{type(error).__name__}: {error}")
+                known = isinstance(error, StoreError)
+                self._fail(f"{type(error).__name__}: {error}", str(error) if known else "the model failed")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, trouble: str) -> None:
         with self._changed:
-            self.failure = why
+            self.failure, self.trouble = why, trouble
             self.failures += 1
             self.failing = True
             self._changed.notify_all()

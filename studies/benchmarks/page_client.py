@@ -85,30 +85,35 @@ class PageClient:
                 changed |= self._do(following)
         return changed
 
+    def handler(self, name: str) -> Handler:
+        return self._by_name[name]
+
     def send(self, handler: Handler, data: list[Any]) -> list[Any]:
         """What a handler answers to this data; raises Refusal."""
         body = json.dumps({"data": data, "fn_index": handler["id"], "session_hash": self.session, "trigger_id": None})
         if not handler["queue"]:
-            return list(json.loads(self._post("/gradio_api/run/predict", body.encode()))["data"])
-        self._post("/gradio_api/queue/join", body.encode())
+            return list(json.loads(self.post("/gradio_api/run/predict", body.encode()))["data"])
+        self.post("/gradio_api/queue/join", body.encode())
         return self._listen()
 
     def _listen(self) -> list[Any]:
         last: list[Any] = []
+        refused = None
         with self._opener.open(
             f"{self.url}/gradio_api/queue/data?session_hash={self.session}", timeout=PATIENCE
         ) as stream:
-            for line in stream:
+            for line in stream:  # to its end: a stream that is left takes the page's next call with it
                 if not line.startswith(b"data:"):
                     continue
                 told = json.loads(line[5:])
                 if told["msg"] == "process_generating" and told["success"]:
                     last = last or list(told["output"]["data"])  # what follows are differences
-                elif told["msg"] in ("process_completed", "unexpected_error"):
-                    if not told["success"]:
-                        said = told.get("output") or {}
-                        raise Refusal(str(said.get("error") or ""), 200, line.decode())
+                elif told["msg"] in ("process_completed", "unexpected_error") and not told["success"]:
+                    refused = Refusal(str((told.get("output") or {}).get("error") or ""), 200, line.decode())
+                elif told["msg"] == "process_completed":
                     last = list(told["output"]["data"]) or last
+        if refused:
+            raise refused
         return last
 
     def upload(self, path: Path, name: str = "") -> dict[str, Any]:
@@ -116,10 +121,10 @@ class PageClient:
         edge, name = secrets.token_hex(16), name or path.name
         head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
         body = head.encode() + path.read_bytes() + f"\r\n--{edge}--\r\n".encode()
-        told = json.loads(self._post("/gradio_api/upload", body, f"multipart/form-data; boundary={edge}"))
+        told = json.loads(self.post("/gradio_api/upload", body, f"multipart/form-data; boundary={edge}"))
         return {"path": told[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
-    def _post(self, path: str, body: bytes, kind: str = "application/json") -> str:
+    def post(self, path: str, body: bytes, kind: str = "application/json") -> str:
         request = urllib.request.Request(self.url + path, body, {"Content-Type": kind})
         try:
             return str(self._opener.open(request, timeout=PATIENCE).read().decode())

@@ -3,6 +3,7 @@ used with it. The encoders are tiny random ones of two kinds, made here."""
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -188,3 +189,24 @@ def test_the_catalogs_figures_are_those_of_the_models() -> None:
         for name, make in SHAPES.items():
             assert make().num_parameters() + AFTER_THE_MEAN.get(name, 0) == named[name].parameters, name
     assert named[encoder.EMBEDDED].width == encoder.EMBEDDED_WIDTH == encoder.encode(["x"]).shape[1]
+
+
+def test_many_encode_at_once_while_somebody_forgets() -> None:
+    texts = [f"a duck with the number {n}" for n in range(8)]
+    expected, wrong = encoder.encode(texts), []
+
+    def encode_and_forget() -> None:
+        try:
+            for _ in range(6):
+                if not np.allclose(encoder.encode(texts), expected, atol=1e-5):
+                    wrong.append("other vectors")
+                encoder.forget()
+        except Exception as error:
+            wrong.append(repr(error))
+
+    threads = [threading.Thread(target=encode_and_forget) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

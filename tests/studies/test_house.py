@@ -3,15 +3,17 @@
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
+from studies import pairs
 from studies.house import VISITORS, Home, Hosted
 from studies.importing import UPLOADS
-from studies.session import BlindPair, Engine, Studio, Waiting
+from studies.session import BlindPair, Engine, NotReady, Studio, Waiting
 from studies.store import ME, Refused, Store
 from tests.conftest import LIKES
 from tests.studies.test_session import Talker, until
@@ -195,6 +197,26 @@ def test_a_visitor_teaches_nothing_that_others_use(hosted: Hosted, tmp_path: Pat
     with pytest.raises(Refused, match="whoever runs this app"):
         room.teach(ADA, room.teacher.teachable()[0], tmp_path / "crowd.jsonl", lambda: False)
     assert not room.teacher.busy()
+
+
+def test_a_guest_is_told_that_the_model_failed_and_not_how(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*told: object) -> None:
+        raise OSError("/home/owner/secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pairs, "decode", breaks)
+        room = hosted.room(ADA)
+        with pytest.raises(NotReady, match=r"could be written \(the model failed\): try again") as told:
+            room.next_pair(ADA)
+    assert "secret" not in str(told.value)
+    assert "secret" in room.worker.failure, "the owner's log has it"
+    until(lambda: comes(room))
+
+
+def comes(room: Studio) -> bool:
+    with suppress(NotReady):  # a round that began before may still have failed
+        return bool(room.next_pair(ADA).left_text)
+    return False
 
 
 def test_many_come_at_once(hosted: Hosted) -> None:
