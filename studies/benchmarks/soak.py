@@ -207,6 +207,7 @@ def run(minutes: float, visitors: int, *flags: str) -> dict[str, Any]:
         "votes_wrong": len(differences),
         "errors": len(wrong),
         "tracebacks": said.count("Traceback"),
+        "raised": [block.strip()[-1500:] for block in re.findall(r"Traceback.*?\n(?=\S)[^\n]*", said, re.DOTALL)[:6]],
         "refused": dict(sum((person.refused for person in people), Counter()).most_common()),
         **_memory(lately, seconds),
         "threads": [min(row[2] for row in lately), max(row[2] for row in lately)],
