@@ -85,6 +85,10 @@ class PageClient:
                 changed |= self._do(following)
         return changed
 
+    def ask(self, name: str, *data: Any) -> list[Any]:
+        """Call a handler that the page's own scripts call, by its api_name; raises Refusal."""
+        return self.send(self._by_name[name], list(data))
+
     def handler(self, name: str) -> Handler:
         return self._by_name[name]
 

@@ -86,10 +86,17 @@ class Visitor(threading.Thread):
         finally:
             self.seconds[name].append(time.perf_counter() - started)
 
+    def ask(self, name: str, *data: Any) -> list[Any]:
+        started = time.perf_counter()
+        try:
+            return self.page.ask(name, *data)
+        finally:
+            self.seconds[name].append(time.perf_counter() - started)
+
     def arrive(self) -> None:
         self.page = PageClient(self.url, self.cookie)
         self.here = self.page.stay()
-        self.call("next_card")
+        self.card = str(self.ask("next_card")[0])
 
     def leave(self) -> None:
         """Close the page, and open it again after a while."""
@@ -98,16 +105,15 @@ class Visitor(threading.Thread):
         self.arrive()
 
     def swipe(self) -> None:
-        card, choice = str(self.page.values["feed-id"]), self.dice.choice(("like", "like", "dislike", "skip"))
-        self.call("react", feed_choice=choice)
+        card, choice = self.card, self.dice.choice(("like", "like", "dislike", "skip"))
+        self.card = str(self.ask("react", card, choice)[0])
         self.keep(card, "card", choice)
 
     def judge(self) -> None:
-        self.call("tab-compare.select")
-        pair, choice = str(self.page.values["pair-id"]), self.dice.choice(("left", "right", "both", "neither", "skip"))
+        pair, choice = str(self.ask("next_pair")[0]), self.dice.choice(("left", "right", "both", "neither", "skip"))
         marks = {side: ["sounds_ai"] for side in ("left", "right") if self.dice.random() < 0.2}
         time.sleep(self.dice.uniform(*THINK))
-        self.call("vote", pair_choice=choice, left_marks=marks.get("left", []), right_marks=marks.get("right", []))
+        self.ask("vote", pair, choice, marks.get("left", []), marks.get("right", []))
         self.keep(pair, "pair", choice, tuple((side, mark) for side, said in marks.items() for mark in said))
 
     def keep(self, trial: str, kind: str, choice: str, marks: tuple[tuple[str, str], ...] = ()) -> None:
@@ -118,11 +124,12 @@ class Visitor(threading.Thread):
         self.acknowledged += 1
 
     def undo_card(self) -> None:
-        self.call("feed-undo.click")
+        self.ask("undo_card")
         self.undone.add(self.lasting["card"].pop())
+        self.card = str(self.ask("next_card")[0])
 
     def undo_vote(self) -> None:
-        self.call("undo")
+        self.ask("undo")
         self.undone.add(self.lasting["pair"].pop())
 
     def bring(self) -> None:
@@ -214,7 +221,7 @@ def run(minutes: float, visitors: int, *flags: str) -> dict[str, Any]:
         "open_files": [min(row[3] for row in lately), max(row[3] for row in lately)],
         "vote_ms_p50_p99": _quantiles(times["vote"]),
         "react_ms_p50_p99": _quantiles(times["react"]),
-        "pair_ms_p50_p99": _quantiles(times["tab-compare.select"]),
+        "pair_ms_p50_p99": _quantiles(times["next_pair"]),
         "slowest_ms": {name: round(max(spent) * 1e3) for name, spent in sorted(times.items())},
         "told": (wrong + differences)[:20],
         "engine": app.engine(),
