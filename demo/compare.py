@@ -25,19 +25,19 @@ def tab(house: House, opened: gr.Tab) -> None:
             return asdict(told)
         return {"id": told.id, "left": told.left_text, "right": told.right_text}
 
-    def wish(kind: Any, about: Any, request: gr.Request) -> None:
+    def wish(kind: str, about: str, request: gr.Request) -> None:
         studio, session = at(house, request)
-        studio.wish(session, str(kind), str(about))
+        studio.wish(session, kind, about)
 
-    def teach_from(pair: Any, side: Any, on: Any, request: gr.Request) -> None:
+    def teach_from(pair: str, side: str, on: bool, request: gr.Request) -> None:
         studio, session = at(house, request)
-        studio.teach_from(session, str(pair), str(side), bool(on))
+        studio.teach_from(session, pair, side, on)
 
     # for programs as well
-    def vote(pair: Any, choice: Any, left_marks: Any, right_marks: Any, request: gr.Request) -> str:
+    def vote(pair: str, choice: str, left_marks: list[str], right_marks: list[str], request: gr.Request) -> str:
         studio, session = at(house, request)
-        marks = [(side, str(mark)) for side, told in (("left", left_marks), ("right", right_marks)) for mark in told]
-        return words.reveal(studio.vote(session, str(pair), str(choice), marks), str(pair))
+        marks = [(side, mark) for side, told in (("left", left_marks), ("right", right_marks)) for mark in told]
+        return words.reveal(studio.vote(session, pair, choice, marks), pair)
 
     def undo(request: gr.Request) -> str:
         studio, session = at(house, request)

@@ -35,18 +35,18 @@ def tab(house: House, opened: gr.Tab) -> None:
     def cards(request: gr.Request) -> dict[str, Any]:
         return told(*at(house, request))
 
-    def swipe(card: Any, choice: Any, viewed: Any, request: gr.Request) -> dict[str, Any]:
+    def swipe(card: str, choice: str, viewed: float, request: gr.Request) -> dict[str, Any]:
         studio, session = at(house, request)
-        was = studio.react(session, str(card), str(choice), min(max(viewed, 0), MAX_VIEWED))
+        was = studio.react(session, card, choice, int(min(max(viewed, 0), MAX_VIEWED)))
         return {"said": was.source} | told(studio, session)
 
     def undo_card(request: gr.Request) -> dict[str, Any]:
         studio, session = at(house, request)
         return told(studio, session, studio.take_back_card(session))
 
-    def say_why(card: Any, said: Any, request: gr.Request) -> str:
+    def say_why(card: str, said: str, request: gr.Request) -> str:
         studio, session = at(house, request)
-        studio.say_why(session, str(card), str(said))
+        studio.say_why(session, card, said)
         return "Noted. The Train page has all you said."
 
     # for programs
@@ -55,9 +55,9 @@ def tab(house: House, opened: gr.Tab) -> None:
         card = studio.next_card(session)
         return card.id if card else "", words.card(card), words.note(words.taste(studio.taste(session)))
 
-    def react(card: Any, choice: Any, request: gr.Request) -> tuple[str, str, str]:
+    def react(card: str, choice: str, request: gr.Request) -> tuple[str, str, str]:
         studio, session = at(house, request)
-        was = studio.react(session, str(card), str(choice))
+        was = studio.react(session, card, choice)
         following = studio.next_card(session)
         said = f"That one was {was.source}. {words.taste(studio.taste(session))}"
         return following.id if following else "", words.card(following), words.note(said)

@@ -61,9 +61,9 @@ def tab(house: House, opened: gr.Tab) -> None:
             gr.Plot(months(told), visible=bool(told.months)),
         )
 
-    def call_wrong(sentence: Any, request: gr.Request) -> str:
+    def call_wrong(sentence: str, request: gr.Request) -> str:
         studio, session = at(house, request)
-        studio.own.call_wrong(session, str(sentence))
+        studio.own.call_wrong(session, sentence)
         return own_words.portrait(studio.own.portrait(session))
 
     @in_words
