@@ -37,7 +37,7 @@ def tab(house: House, opened: gr.Tab) -> None:
 
     def swipe(card: str, choice: str, viewed: float, request: gr.Request) -> dict[str, Any]:
         studio, session = at(house, request)
-        was = studio.react(session, card, choice, int(min(max(viewed, 0), MAX_VIEWED)))
+        was = studio.react(session, card, choice, int(min(max(0, viewed), MAX_VIEWED)))
         return {"said": was.source} | told(studio, session)
 
     def undo_card(request: gr.Request) -> dict[str, Any]:

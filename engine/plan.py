@@ -8,8 +8,8 @@ import torch
 
 Quantize = Literal["auto", "none", "int8", "nf4"]
 # For every shape of a matrix product oneDNN keeps a compiled kernel, and torch, in every thread, what it was made ready
-# with: by default of 1,024 shapes each. Two dozen decodes of many lengths kept 98 MB so, with these bounds 5 MB. A step of
-# the decoder has a handful of shapes. Read when the first product is computed.
+# with: by default of 1,024 shapes each. Two dozen decodes of many lengths kept 98 MB so, with these bounds 5 MB. A step
+# of the decoder has a handful of shapes. Read when the first product is computed.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")  # a thread
 HEADROOM = 1.3  # weights times this must fit in free memory: cache, activations and allocator slack
