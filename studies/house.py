@@ -6,13 +6,16 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from collectors.item import ImportReport
 from engine import encoder
 from studies.database import StoreError, address, exists, forget_unused
+from studies.ledger import Ledger
 from studies.limits import Limit
+from studies.ratings import Ballot, Rate, Standing
 from studies.session import CannotStart, Engine, Studio
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -45,6 +48,18 @@ class House(ABC):
     def close(self) -> None:
         """End all that writes."""
 
+    @abstractmethod
+    def ballots(self) -> list[Ballot]:
+        """Every vote that counts, of everybody."""
+
+    @abstractmethod
+    def standings(self) -> list[Standing]:
+        """Strengths by the votes of everybody."""
+
+    @abstractmethod
+    def rates(self) -> list[Rate]:
+        """How often each arm was liked, disliked, taken for a machine, by the votes of everybody."""
+
     @property
     @abstractmethod
     def folder(self) -> Path:
@@ -76,6 +91,15 @@ class Home(House):
     def close(self) -> None:
         self.studio.close()
 
+    def ballots(self) -> list[Ballot]:
+        return self.studio.store.ballots()
+
+    def standings(self) -> list[Standing]:
+        return self.studio.standings()
+
+    def rates(self) -> list[Rate]:
+        return self.studio.rates()
+
     @property
     def folder(self) -> Path:
         return self.studio.folder
@@ -105,6 +129,7 @@ class Hosted(House):
         self._folder, self.engine, self.seed, self.url = folder.resolve(), engine, seed, url
         self.most, self.idle = most, idle
         self.turns = Turns()
+        self.ledger = Ledger(self._folder)
         self._rooms: dict[str, tuple[Studio, float]] = {}  # the longest unused first
         self._lock = threading.Lock()
         self._calls = Limit(burst=60, a_minute=240)
@@ -128,7 +153,8 @@ class Hosted(House):
             self._newcomers.take(address)
         store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name)
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
-        studio = Studio(store, self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns)
+        tell = partial(self.ledger.write, name)
+        studio = Studio(store, self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns, tell)
         studio.start()
         return studio
 
@@ -159,6 +185,16 @@ class Hosted(House):
             for studio, _ in self._rooms.values():
                 studio.close()
             self._rooms.clear()
+        self.ledger.close()
+
+    def ballots(self) -> list[Ballot]:
+        return self.ledger.ballots()
+
+    def standings(self) -> list[Standing]:
+        return self.ledger.standings()
+
+    def rates(self) -> list[Rate]:
+        return self.ledger.rates()
 
     @property
     def folder(self) -> Path:

@@ -36,6 +36,7 @@ from studies.corner import Corner
 from studies.database import Row, StoreError, address
 from studies.fetching import Fetching
 from studies.importing import Imports, sweep
+from studies.ledger import Tell
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
@@ -224,7 +225,10 @@ class Engine:
 
 
 class Studio:
-    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread."""
+    """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread.
+
+    `tell` hears of every vote before it is acknowledged, of one taken back, and that all was deleted.
+    """
 
     def __init__(
         self,
@@ -234,8 +238,9 @@ class Studio:
         claude: Claude | None = None,
         ranks: Scorer | None = None,
         turns: Turns | None = None,
+        tell: Tell | None = None,
     ) -> None:
-        self.store, self.lm = store, lm
+        self.store, self.lm, self._tell = store, lm, tell or (lambda **what: None)
         store.add(ME, Sample())
         self.claude = claude
         self.worker = Worker(store, lm, ME, seed, claude, ranks, turns)
@@ -286,6 +291,7 @@ class Studio:
         self.imports.forget()
         self.reddit.forget()
         self._lately.clear()
+        self._tell(gone=True)
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
         """Import an export or a table for the person. Raises CannotStart; of a large one whole chunks are kept then.
@@ -470,11 +476,18 @@ class Studio:
 
     def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
         """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
-        return self._reveal(choice, self.store.vote(session, pair, choice, flags, kinds=("pair",)))
+        row = self.store.vote(session, pair, choice, flags, kinds=("pair",))
+        self._tell(
+            vote=row["id"], left=row["left_arm"], right=row["right_arm"], choice=choice, flags=list(flags),
+            engine=row["engine"],
+        )  # fmt: skip
+        return self._reveal(choice, row)
 
     def take_back_vote(self, session: str) -> Reveal:
         """Withdraw the latest vote. The pair is not asked again: its sides have been named, it is blind no more."""
-        return self._reveal("undone", self.store.undo(session, "pair"))
+        row = self.store.undo(session, "pair")
+        self._tell(undo=row["id"])
+        return self._reveal("undone", row)
 
     def teach_from(self, session: str, pair: str, side: str, on: bool) -> None:
         """Let a text of a pair that was judged teach as a liked card does, or not any more; the vote stays as it is and
