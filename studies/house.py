@@ -6,6 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ class Hosted(House):
             studio = self._rooms.pop(name, (None, 0.0))[0] or self._open(name, address)
             self._rooms[name] = (studio, time.monotonic())
         self._lend_states(studio.folder)
+        studio.worker.context = copy_context()
         studio.enter(session)
         return studio
 

@@ -141,7 +141,7 @@ class Ledger:
             (self.folder / name).rename(self.closed / name)
 
     def _rewrite(self, rater: str) -> None:
-        """Leave nothing of this visitor in the closed segments but that they are gone: copies of before may come back."""
+        """Leave of this visitor in the closed segments only that they are gone: a copy of before may come back."""
         for path in self.closed.glob("*.jsonl"):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             kept = [line for line in lines if rater not in line or '"gone"' in line]

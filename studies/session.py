@@ -34,6 +34,7 @@ from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import EMBEDDED, WeightsError
 from studies.corner import Corner
 from studies.database import Row, StoreError, address
+from studies.device import NO_TIME, Lender, by_model, lend, lent
 from studies.fetching import Fetching
 from studies.importing import Imports, sweep
 from studies.ledger import Tell
@@ -206,19 +207,24 @@ class Engine:
         rank: str = NEAREST,
         runs: Runs = "process",
         base_url: str | None = None,
+        gpu: Lender | None = None,
     ) -> "Engine":
         """Load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
-        feed. The model `runs` in this process, or on a server at `base_url`.
+        feed. The model `runs` in this process, or on a server at `base_url`; with `gpu` it works only where that runs it.
         """
+        if gpu and rank != NEAREST:
+            raise CannotStart("the accelerator here is lent for seconds, which serve for writing: leave --rank out")
         try:
             encoder.use(sentence_encoder)
             claude = Claude.from_environment(summary_model) if summary_model else None
             lm = opened(runs, base_url, model, quantize)
             if base:
                 stand_on(lm, data_dir)
+            if gpu:
+                lend(lm, gpu)
             return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
@@ -419,7 +425,7 @@ class Studio:
         """Why somebody may like each text, for the person to change and keep: nothing is kept here. Raises NotReady
         where a server does not answer."""
         try:
-            return [one_line(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+            return [one_line(draft) for draft in by_model(drafts, self.lm, texts[:MAX_DRAFTS])] if texts else []
         except ServerError as error:
             raise NotReady(str(error)) from error
 
@@ -599,13 +605,19 @@ class Studio:
 
     def fit(self, session: str, arm: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Fit a way to this person's likes alone; yields now and then. Raises Refused with the reason."""
+        self._can_learn()
         return self.teacher.fit(arm, self._profile(session), stopped)
 
     def teach(self, session: str, arm: str, population: Path, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now
         and then. Raises Refused with the reason."""
         self.store.rater(session)
+        self._can_learn()
         return self.teacher.teach(arm, population, stopped)
+
+    def _can_learn(self) -> None:
+        if lent(self.lm):
+            raise Refused(NO_TIME)
 
     # ---- what may leave this machine
 
