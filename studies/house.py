@@ -1,6 +1,7 @@
 """Whose room a page opens: at home that of the one who lives there; hosted, one for each visitor, with one model."""
 
 import hashlib
+import os
 import shutil
 import threading
 import time
@@ -11,9 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi
+
 from collectors.item import ImportReport
 from engine import encoder
 from studies.database import StoreError, address, exists, forget_unused
+from studies.afar import Copies, fetch
 from studies.ledger import Ledger
 from studies.limits import Limit
 from studies.ratings import Ballot, Rate, Standing
@@ -26,6 +31,7 @@ IDLE = 15 * 60.0  # seconds after which a room that nobody uses is closed; what 
 KEPT = 30 * 24 * 3600.0  # seconds after which a visitor who did not come back is forgotten
 VISITORS = "visitors"
 SCHEMA = "visitor_"  # and the name of the folder
+DATASET = "PALATE_DATASET"  # environment variable: owner/name of the private dataset where votes are kept as well
 
 
 class House(ABC):
@@ -48,6 +54,9 @@ class House(ABC):
     @abstractmethod
     def close(self) -> None:
         """End all that writes."""
+
+    def last(self) -> None:
+        """Bring to where it is kept what is under way; for a process that ends, with writers that need not end."""
 
     @abstractmethod
     def ballots(self) -> list[Ballot]:
@@ -113,7 +122,8 @@ class Hosted(House):
     """A room a visitor, each with a folder of its own under `folder`: what is in one is out of reach of every other.
 
     The model, turns at it and what was learned from many people are common to all. With the `url` of a PostgreSQL the
-    tables of each stand in a schema of its own there.
+    tables of each stand in a schema of its own there. With `api` the ledger of all votes is fetched from `dataset` and
+    copied there; raises CannotStart.
     """
 
     hosted = True
@@ -126,11 +136,16 @@ class Hosted(House):
         most: int = MOST,
         idle: float = IDLE,
         url: str | None = None,
+        dataset: str = "",
+        api: HfApi | None = None,
     ) -> None:
         self._folder, self.engine, self.seed, self.url = folder.resolve(), engine, seed, url
         self.most, self.idle = most, idle
         self.turns = Turns()
+        if api:
+            fetch(self._folder, dataset, api)
         self.ledger = Ledger(self._folder)
+        self.copies = Copies(self.ledger, dataset, api) if api else None
         self._rooms: dict[str, tuple[Studio, float]] = {}  # the longest unused first
         self._lock = threading.Lock()
         self._calls = Limit(burst=60, a_minute=240)
@@ -187,7 +202,12 @@ class Hosted(House):
             for studio, _ in self._rooms.values():
                 studio.close()
             self._rooms.clear()
-        self.ledger.close()
+        self.last()
+        if self.copies:
+            self.copies.stop()
+
+    def last(self) -> None:
+        self.copies.last() if self.copies else self.ledger.close()
 
     def ballots(self) -> list[Ballot]:
         return self.ledger.ballots()
@@ -206,6 +226,24 @@ class Hosted(House):
         return f"{self.engine.lm.describe()}; likes are seen by {encoder.NAME}"
 
 
+def only_one(folder: Path) -> FileLock:
+    """Held for as long as this process serves a data folder: queue, sessions and rooms are in its memory alone.
+
+    Raises CannotStart where another process serves it already.
+    """
+    lock = FileLock(folder / "serving.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise CannotStart(
+            f"{folder} is being served by another process: end that one, or give this one a --data-dir of its own"
+        ) from error
+    except OSError as error:
+        raise CannotStart(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
+    return lock
+
+
 def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | None = None, **engine: Any) -> House:
     """Open the data folder, its tables where `Studio.open` has them, and load the models, as `Engine.load` says; raises
     CannotStart."""
@@ -219,4 +257,5 @@ def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | N
         raise CannotStart(f"{data_dir} cannot be used ({error.strerror}): choose a writable --data-dir") from error
     except StoreError as error:
         raise CannotStart(str(error)) from error
-    return Hosted(data_dir, Engine.load(data_dir, **engine), seed, url=url)
+    loaded, dataset = Engine.load(data_dir, **engine), os.environ.get(DATASET, "")
+    return Hosted(data_dir, loaded, seed, url=url, dataset=dataset, api=HfApi() if dataset else None)
