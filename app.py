@@ -132,6 +132,10 @@ def main() -> int:
             raise CannotStart("a study shows its own texts in its own order: leave --rank out")
         if chosen.hosted and (chosen.study or chosen.table):
             raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
+        if here and chosen.study and chosen.data_dir == asked.get_default("data_dir"):
+            raise CannotStart(
+                "a Space's disk does not last, nor would the study: name a --data-dir on storage that does"
+            )
         alone = only_one(chosen.data_dir) if chosen.study or chosen.hosted else None
         if chosen.study:
             room = Room.open(
@@ -147,7 +151,9 @@ def main() -> int:
             )
             print("\n".join([*told(room.study), room.engine_line()]).strip(), flush=True)
             if gpu and room.writer:
-                raise CannotStart("here raters would wait for an accelerator: write the texts beforehand (docs/hosting.md)")
+                raise CannotStart(
+                    "here raters would wait for an accelerator: write the texts beforehand (docs/hosting.md)"
+                )
             room.start()
             return _until_ended(serve_study(room, chosen.host, chosen.port, here), started, alone)
         house = open_house(

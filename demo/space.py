@@ -1,4 +1,4 @@
-"""What a Hugging Face Space tells a program that runs there, in environment variables. Imported before anything heavy."""
+"""What a Hugging Face Space tells a program that runs there, by environment variables; imported before all else."""
 
 import os
 import shlex

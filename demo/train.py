@@ -63,6 +63,7 @@ def tab(house: House, opened: gr.Tab) -> None:
     def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
         if not way or not file:
             raise gr.Error("choose a way and a file first", title="Not done", duration=6, print_exception=False)
+
         def begin(studio: Studio, session: str, stopped: Stopped) -> Iterator[Fitting]:
             return studio.teach(session, way, brought(request, file), stopped)
 

@@ -78,7 +78,7 @@ def fetch(folder: Path, dataset: str, api: HfApi) -> int:
     except Exception as error:  # of the network, of the hub, of the disk
         why = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise CannotStart(
-            f"the votes kept in the dataset {dataset} cannot be fetched ({why}): check PALATE_DATASET and that HF_TOKEN "
-            "may write there, or unset PALATE_DATASET and start without them"
+            f"the votes kept in the dataset {dataset} cannot be fetched ({why}): check PALATE_DATASET and that "
+            "HF_TOKEN may write there, or unset PALATE_DATASET and start without them"
         ) from error
     return len(came)

@@ -21,7 +21,7 @@ from studies.database import StoreError, address, exists, forget_unused
 from studies.afar import Copies, fetch
 from studies.ledger import Ledger
 from studies.limits import Limit
-from studies.ratings import Ballot, Rate, Standing
+from studies.ratings import Ballot, Rate, Standing, rates, standings
 from studies.session import CannotStart, Engine, Studio
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -55,8 +55,9 @@ class House(ABC):
     def close(self) -> None:
         """End all that writes."""
 
+    @abstractmethod
     def last(self) -> None:
-        """Bring to where it is kept what is under way; for a process that ends, with writers that need not end."""
+        """Bring to where it is kept what is under way, for a process that ends without waiting for what writes."""
 
     @abstractmethod
     def ballots(self) -> list[Ballot]:
@@ -101,14 +102,17 @@ class Home(House):
     def close(self) -> None:
         self.studio.close()
 
+    def last(self) -> None:
+        pass  # a vote is where it is kept once it is acknowledged
+
     def ballots(self) -> list[Ballot]:
         return self.studio.store.ballots()
 
     def standings(self) -> list[Standing]:
-        return self.studio.standings()
+        return standings(self.ballots())
 
     def rates(self) -> list[Rate]:
-        return self.studio.rates()
+        return rates(self.ballots())
 
     @property
     def folder(self) -> Path:

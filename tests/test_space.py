@@ -1,24 +1,33 @@
-"""The app as a Space runs it: told by environment variables alone, two visitors over HTTP, a disk that does not last."""
+"""The app as a Space runs it: told by environment variables alone, visitors over HTTP, a disk that does not last."""
 
 import http.cookiejar
 import importlib.util
 import json
 import re
+import shlex
+import sys
+import threading
 import time
 import tomllib
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import gradio
 import pytest
+from playwright.sync_api import Browser
 
+from app import main
 from demo.space import space
-from studies.benchmarks.app_process import AppDied, AppProcess
+from studies.benchmarks.app_process import AppProcess
+from studies.store import Store
 from tests.hub import Hub, hub
+from tests.studies.test_rooms import FILE, fill, write_files
 
 README = Path(__file__).parents[1] / "README.md"
 SECRET = "a secret of the Space"
@@ -247,9 +256,27 @@ def test_who_signs_in_finds_their_room_from_any_browser(app: AppProcess) -> None
     assert "sign-in" in desk.ask("/config").read().decode()
 
 
-def test_a_second_process_is_refused_in_words(app: AppProcess, tiny_folder: Path, far: Hub) -> None:
-    with pytest.raises(AppDied, match="is being served by another process"):
-        AppProcess(app.data_dir, environment=told_by_a_space(tiny_folder, far))
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Start the app on a Space where it will not get as far as a model; returns what it said."""
+
+    def start(*flags: str) -> str:
+        told = {"SPACE_ID": "me/palate", "FORWARDED_ALLOW_IPS": "*", "PALATE_FLAGS": shlex.join(flags)}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["app.py", "--port", "0"])
+        assert main() == 2
+        return capsys.readouterr().err
+
+    return start
+
+
+def test_a_second_process_is_refused_in_words(app: AppProcess, start: Callable[..., str]) -> None:
+    assert "is being served by another process" in start("--data-dir", str(app.data_dir))
+
+
+def test_a_study_is_not_kept_on_a_disk_that_does_not_last(start: Callable[..., str]) -> None:
+    assert "on storage that does" in start("--study", "study.toml")
 
 
 def test_standings_outlive_the_disk(app: AppProcess, tiny_folder: Path, far: Hub, tmp_path: Path) -> None:
@@ -264,3 +291,52 @@ def test_standings_outlive_the_disk(app: AppProcess, tiny_folder: Path, far: Hub
     running.data_dir = tmp_path
     assert {line["vote"] for line in in_the_ledger(running) if "vote" in line} == votes
     running.end()
+
+
+@contextmanager
+def site(page: str) -> Iterator[str]:
+    """Another site on this machine, with one page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *told: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("localhost", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_in_the_frame_of_another_site_ids_are_read_and_a_reload_is_the_same_person(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    study, data = write_files(tmp_path, FILE), tmp_path / "data"
+    fill(Store(data), study)
+    told = {"SPACE_ID": "me/palate", "PALATE_FLAGS": f"--study '{study}'"}
+    app = AppProcess(data, environment=told)
+    framed = app.url.replace("0.0.0.0", "127.0.0.1")
+    with (
+        site(f'<iframe width=900 height=800 src="{framed}/?PROLIFIC_PID=P-1&SESSION_ID=S-1"></iframe>') as first,
+        site(f'<iframe width=900 height=800 src="{framed}/"></iframe>') as later,
+    ):
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(first)
+        frame = page.frame_locator("iframe")
+        frame.locator("#consent-yes").click()
+        frame.locator("#begin").wait_for()
+        participants = Store(data).db.rows("select platform_person, platform_session from participant")
+        assert participants == [{"platform_person": "P-1", "platform_session": "S-1"}]
+        (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == "palate_visitor"]
+        assert (cookie["sameSite"], cookie["secure"], cookie["httpOnly"]) == ("None", True, True)
+        page.goto(later)
+        frame.locator("#begin").wait_for()
+        context.close()
+    app.end()

@@ -1,4 +1,4 @@
-"""The model's work where an accelerator is lent: tasks and what they say are pickled, in and out of a forked process."""
+"""The model where an accelerator is lent: tasks and what they say are pickled, in and out of a forked process."""
 
 import contextvars
 import os
