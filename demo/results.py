@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from demo import standings
-from demo.visitor import at, session_of, in_words
+from demo.visitor import at, in_words, session_of
 from studies.house import House
 from studies.store import Refused
 

@@ -142,6 +142,10 @@ def test_a_visitor_is_served_there_in_the_name_of_their_own_request(
         ):
             with pytest.raises(Refused, match="lent for seconds"):
                 begin()
+        before = len(lender.bytes)
+        (draft,) = [draft for draft in room.corner.write(ADA, "none-79049c", "joke", "ducks") if draft.ended]
+        assert draft.text
+        assert len(lender.bytes) > before
         assert room.ways(ADA)
         assert room.taste(ADA).likes == 0
     finally:
