@@ -191,7 +191,8 @@ def test_two_visitors_who_never_meet(app: AppProcess) -> None:
 
 def test_a_zip_is_handed_to_whose_it_is_and_to_nobody_else(app: AppProcess) -> None:
     ada, bob = Visitor(app), Visitor(app)
-    ada.at_once("next_card"), bob.at_once("next_card")
+    for visitor in (ada, bob):
+        visitor.at_once("next_card")
     link = re.findall(r'href="(mine/palate-[\d-]+\.zip)"', ada.call("export")[0])[0]
     assert ada.ask(f"/{link}").read()[:2] == b"PK"
     assert status(bob, f"/{link}") == 404
