@@ -140,8 +140,8 @@ class Worker(threading.Thread):
         """Do the most urgent thing; False when there is nothing to do. What the model writes waits for its turn, and is
         chosen anew then: the person went on meanwhile."""
         with self.resting:
-            by_model, work = self._most_urgent()
-            if not by_model:
+            needs_model, work = self._most_urgent()
+            if not needs_model:
                 return work()
         with self.turns.turn(self, lambda: time.monotonic() < self.waited_until, self._closing.is_set) as mine:
             if not mine:
