@@ -323,21 +323,26 @@ def test_in_the_frame_of_another_site_ids_are_read_and_a_reload_is_the_same_pers
     told = {"SPACE_ID": "me/palate", "PALATE_FLAGS": f"--study '{study}'"}
     app = AppProcess(data, environment=told)
     framed = app.url.replace("0.0.0.0", "127.0.0.1")
-    with (
-        site(f'<iframe width=900 height=800 src="{framed}/?PROLIFIC_PID=P-1&SESSION_ID=S-1"></iframe>') as first,
-        site(f'<iframe width=900 height=800 src="{framed}/"></iframe>') as later,
-    ):
-        context = chromium.new_context()
-        page = context.new_page()
-        page.goto(first)
-        frame = page.frame_locator("iframe")
-        frame.locator("#consent-yes").click()
-        frame.locator("#begin").wait_for()
-        participants = Store(data).db.rows("select platform_person, platform_session from participant")
-        assert participants == [{"platform_person": "P-1", "platform_session": "S-1"}]
-        (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == "palate_visitor"]
-        assert (cookie["sameSite"], cookie["secure"], cookie["httpOnly"]) == ("None", True, True)
-        page.goto(later)
-        frame.locator("#begin").wait_for()
-        context.close()
-    app.end()
+    frame = '<iframe width=900 height=800 src="{}"></iframe>'
+    try:
+        with (
+            site(frame.format(f"{framed}/?PROLIFIC_PID=P-1&SESSION_ID=S-1")) as first,
+            site(frame.format(f"{framed}/")) as later,
+        ):
+            context = chromium.new_context()
+            context.set_default_timeout(120_000)
+            page = context.new_page()
+            page.goto(first)
+            inside = page.frame_locator("iframe")
+            inside.locator("#consent-yes").click()
+            inside.locator("#begin").wait_for()
+            assert Store(data).db.rows("select platform_person, platform_session from participant") == [
+                {"platform_person": "P-1", "platform_session": "S-1"}
+            ]
+            (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == "palate_visitor"]
+            assert (cookie["sameSite"], cookie["secure"], cookie["httpOnly"]) == ("None", True, True)
+            page.goto(later)
+            inside.locator("#begin").wait_for()
+            context.close()
+    finally:
+        app.end()
