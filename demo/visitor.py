@@ -55,8 +55,8 @@ def token_of(scope: Scope) -> str | None:
 
 
 def account_of(scope: Scope) -> str:
-    """The session of an account that signed in at Hugging Face, "" for nobody's. The account stands in a cookie that only
-    this server can sign; its hash is all that is kept."""
+    """The session of an account that signed in at Hugging Face, "" for nobody's. It stands in a cookie that only this
+    server can sign; its hash is all that is kept."""
     told = scope.get("session", {}).get("oauth_info") or {}
     there = told.get("expires_at", 0) > time.time()
     return f"account-{hashlib.sha256(told['userinfo']['sub'].encode()).hexdigest()[:32]}" if there else ""
