@@ -17,8 +17,8 @@ from huggingface_hub import HfApi
 
 from collectors.item import ImportReport
 from engine import encoder
-from studies.database import StoreError, address, exists, forget_unused
 from studies.afar import Copies, fetch
+from studies.database import StoreError, address, exists, forget_unused
 from studies.ledger import Ledger
 from studies.limits import Limit
 from studies.ratings import Ballot, Rate, Standing, rates, standings

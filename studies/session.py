@@ -213,7 +213,8 @@ class Engine:
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
-        feed. The model `runs` in this process, or on a server at `base_url`; with `gpu` it works only where that runs it.
+        feed. The model `runs` in this process, or on a server at `base_url`; with `gpu` it works only where that runs
+        it.
         """
         if gpu and rank != NEAREST:
             raise CannotStart("the accelerator here is lent for seconds, which serve for writing: leave --rank out")
