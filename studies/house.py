@@ -31,7 +31,6 @@ IDLE = 15 * 60.0  # seconds after which a room that nobody uses is closed; what 
 KEPT = 30 * 24 * 3600.0  # seconds after which a visitor who did not come back is forgotten
 VISITORS = "visitors"
 SCHEMA = "visitor_"  # and the name of the folder
-DATASET = "PALATE_DATASET"  # environment variable: owner/name of the private dataset where votes are kept as well
 
 
 class House(ABC):
@@ -261,5 +260,5 @@ def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | N
         raise CannotStart(f"{data_dir} cannot be used ({error.strerror}): choose a writable --data-dir") from error
     except StoreError as error:
         raise CannotStart(str(error)) from error
-    loaded, dataset = Engine.load(data_dir, **engine), os.environ.get(DATASET, "")
+    loaded, dataset = Engine.load(data_dir, **engine), os.environ.get("PALATE_DATASET", "")
     return Hosted(data_dir, loaded, seed, url=url, dataset=dataset, api=HfApi() if dataset else None)

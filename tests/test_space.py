@@ -147,9 +147,11 @@ def test_what_the_readme_tells_a_space_is_so() -> None:
     assert python >= tuple(map(int, least.removeprefix(">=").split(".")))
 
 
-def test_elsewhere_nothing_is_a_space() -> None:
-    assert space({}) is None
-    here = space({"SPACE_ID": "me/palate", "PALATE_FLAGS": "--model 'a b'"})
+def test_elsewhere_nothing_is_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert space() is None
+    monkeypatch.setenv("SPACE_ID", "me/palate")
+    monkeypatch.setenv("PALATE_FLAGS", "--model 'a b'")
+    here = space()
     assert here is not None
     assert here.flags == ("--model", "a b")
     assert not here.zero_gpu
