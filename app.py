@@ -6,7 +6,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from demo.space import Space, space
+
+GPU_SECONDS = 20  # that a lent accelerator is asked for: a pair takes a few of them
 
 
 def flags() -> argparse.ArgumentParser:
@@ -85,13 +91,35 @@ def flags() -> argparse.ArgumentParser:
     return parser
 
 
+def lender(here: Space | None) -> Callable[..., Any] | None:
+    """What lends this Space its accelerator, None where there is none. Imported before torch, as it wants to be."""
+    if not here or not here.zero_gpu:
+        return None
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it imports gradio
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # it stands in for the accelerator in this thread only
+    try:
+        import spaces  # a Space brings it along
+    except ImportError:
+        print("There is no package `spaces` here, so the model runs on the CPU")
+        return None
+    lent: Callable[..., Any] = spaces.GPU(duration=GPU_SECONDS)
+    return lent
+
+
 def main() -> int:
     started = time.perf_counter()
-    chosen = flags().parse_args()
+    here, asked = space(), flags()
+    if here:
+        asked.set_defaults(host="0.0.0.0")
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")  # the Space's proxy alone reaches us; it says who calls
+    chosen = asked.parse_args([*here.flags, *sys.argv[1:]] if here else None)
+    chosen.hosted |= bool(here and not chosen.study)
+    gpu = lender(here)
     from demo.page import (  # late: --help must not wait for these
         CannotStart,
         Room,
         check_port,
+        only_one,
         open_house,
         serve,
         serve_study,
@@ -104,6 +132,11 @@ def main() -> int:
             raise CannotStart("a study shows its own texts in its own order: leave --rank out")
         if chosen.hosted and (chosen.study or chosen.table):
             raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
+        if here and chosen.study and chosen.data_dir == asked.get_default("data_dir"):
+            raise CannotStart(
+                "a Space's disk does not last, nor would the study: name a --data-dir on storage that does"
+            )
+        alone = only_one(chosen.data_dir) if chosen.study or chosen.hosted else None
         if chosen.study:
             room = Room.open(
                 chosen.study,
@@ -117,8 +150,12 @@ def main() -> int:
                 chosen.base_url,
             )
             print("\n".join([*told(room.study), room.engine_line()]).strip(), flush=True)
+            if gpu and room.writer:
+                raise CannotStart(
+                    "here raters would wait for an accelerator: write the texts beforehand (docs/hosting.md)"
+                )
             room.start()
-            return _until_ended(serve_study(room, chosen.host, chosen.port), started)
+            return _until_ended(serve_study(room, chosen.host, chosen.port, here), started, alone)
         house = open_house(
             chosen.data_dir,
             hosted=chosen.hosted,
@@ -132,6 +169,7 @@ def main() -> int:
             database_url=chosen.database_url,
             runs=chosen.engine,
             base_url=chosen.base_url,
+            gpu=gpu,
         )
         if chosen.table:
             print(house.import_table(chosen.table, chosen.column).sentences())
@@ -140,15 +178,17 @@ def main() -> int:
         return 2
     print(house.engine_line())
     house.start()
-    return _until_ended(serve(house, chosen.host, chosen.port), started)
+    return _until_ended(serve(house, chosen.host, chosen.port, here), started, alone, house.last)
 
 
-def _until_ended(address: str, started: float) -> int:
+def _until_ended(address: str, started: float, alone: object, last: Callable[[], None] = lambda: None) -> int:
+    """Wait for a sign to end; `alone` is held until then, and `last` done at the end."""
     print(f"Palate is ready at {address} after {time.perf_counter() - started:.1f} s", flush=True)
     ended = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: ended.set())
     ended.wait()
+    last()
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from demo import own_words, words
+from demo.files import brought
 from demo.visitor import at, in_words
 from studies.house import House
 from studies.importing import SERVICES, Saved
@@ -74,7 +75,7 @@ def tab(house: House, opened: gr.Tab) -> None:
         if not path:
             return "", "", *answers(False)
         studio, session = at(house, request)
-        preview = studio.imports.preview(session, Path(path), Path(path).name)
+        preview = studio.imports.preview(session, brought(request, path), Path(path).name)
         return preview.ticket, own_words.preview(preview), *answers(True)
 
     @in_words
@@ -116,8 +117,10 @@ def tab(house: House, opened: gr.Tab) -> None:
         yield from fetch(lambda studio, session, stopped: studio.texts.captions(session, stopped), request)
 
     def fetch_posts(dump: str | None, request: gr.Request) -> Iterator[str]:
-        path = Path(dump) if dump else None
-        yield from fetch(lambda studio, session, stopped: studio.texts.reddit(session, path, stopped), request)
+        def texts(studio: Studio, session: str, stopped: Stopped) -> Iterator[Saved]:
+            return studio.texts.reddit(session, brought(request, dump) if dump else None, stopped)
+
+        yield from fetch(texts, request)
 
     def begin(ticket: str, request: gr.Request) -> Iterator[tuple[str, str, gr.File, gr.Button, gr.Button]]:
         try:

@@ -46,6 +46,11 @@ def door(address: str) -> str:
     return f'<div class="note">{link}, then come back and press Look.</div>'
 
 
+def zipped(address: str, name: str) -> str:
+    """A link in the page's own frame: a new tab may have no cookie to show."""
+    return f'<div class="note"><a href="{html.escape(address)}" download>Download {html.escape(name)}</a></div>'
+
+
 def fetched(now: Saved) -> str:
     return note(f"{now.rows:,} texts of {now.of:,} that were missing are here.")
 

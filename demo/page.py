@@ -12,9 +12,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from demo import about, compare, corner, feed, imports, profile, results, study, train
-from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
+from demo.files import MINE, NoFiles, NoUploads, Uploads, mine
+from demo.space import Space
+from demo.visitor import VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.house import House
+from studies.house import only_one as only_one
 from studies.house import open_house as open_house
 from studies.importing import DAY, UPLOADS
 from studies.rooms import Room
@@ -38,11 +41,15 @@ TABS: dict[str, Callable[[House, gr.Tab], None]] = {
 }
 
 
-def build(house: House) -> gr.Blocks:
+def build(house: House, space: Space | None = None) -> gr.Blocks:
     """All tabs, wired to the rooms of one house."""
     page: gr.Blocks
     with gr.Blocks(title="Palate", analytics_enabled=False, delete_cache=(3600, DAY)) as page:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
+        if space and space.sign_in:
+            gr.LoginButton(
+                "Sign in to find your votes again on another device", size="sm", icon=None, elem_id="sign-in"
+            )
         with gr.Tabs(elem_id="tabs"):
             for name, tab in TABS.items():
                 with gr.Tab(name.capitalize(), elem_id=f"tab-{name}") as opened:
@@ -62,22 +69,29 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
-def serve(house: House, host: str, port: int) -> str:
+def serve(house: House, host: str, port: int, space: Space | None = None) -> str:
     """Show the page in threads of their own; returns its address. Everything that could tell an arm is off."""
     _keep_uploads(house.folder)
-    routes = [Route(BACK, back_from_reddit(house)), Route(results.REPORT, results.report_of(house))]
+    routes = [
+        Route(BACK, back_from_reddit(house)),
+        Route(results.REPORT, results.report_of(house)),
+        Route(f"/{MINE}/{{name}}", mine(house)),
+    ]
     home = not house.hosted
+    doors = [Middleware(Uploads)] if home else [Middleware(NoFiles), Middleware(Uploads)]
     limit = None if home else MAX_FILE
-    return _launch(
-        build(house), host, port, ["call.js", "feed.js", "compare.js"], routes, [], home=home, max_file_size=limit
-    )
+    scripts = ["call.js", "feed.js", "compare.js"]
+    page = build(house, space)
+    return _launch(page, host, port, scripts, routes, doors, home=home, framed=bool(space), max_file_size=limit)
 
 
-def serve_study(room: Room, host: str, port: int) -> str:
+def serve_study(room: Room, host: str, port: int, space: Space | None = None) -> str:
     """The same for a study, whose doors for programs are shut as well."""
-    doors = [] if room.study.profile == "import" else [Middleware(NoUploads)]
+    uploads = Uploads if room.study.profile == "import" else NoUploads
+    doors = [Middleware(NoFiles), Middleware(uploads)]
     _keep_uploads(room.store.db.folder)
-    return _launch(study.page(room), host, port, ["study.js"], [], doors, home=False, max_file_size=MAX_FILE)
+    page = study.page(room)
+    return _launch(page, host, port, ["study.js"], [], doors, home=False, framed=bool(space), max_file_size=MAX_FILE)
 
 
 def _keep_uploads(folder: Path) -> None:
@@ -95,6 +109,7 @@ def _launch(
     doors: list[Middleware],
     *,
     home: bool,
+    framed: bool,
     max_file_size: str | None = None,
 ) -> str:
     names = ["refusals.js", "palate.js", *scripts]
@@ -114,7 +129,7 @@ def _launch(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        app_kwargs={"middleware": [Middleware(VisitorCookie), *doors], "routes": routes},
+        app_kwargs={"middleware": [Middleware(VisitorCookie, framed=framed), *doors], "routes": routes},
         css_paths=[ASSETS / "palate.css"],
         head=script,
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(

@@ -8,6 +8,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from demo import own_words, words
+from demo.files import MINE
 from demo.visitor import at, in_words, offer
 from studies.house import House
 from studies.own import Point, Portrait
@@ -42,7 +43,7 @@ def tab(house: House, opened: gr.Tab) -> None:
     with gr.Row(elem_classes="keys"):
         take = gr.Button("Export it as a zip", elem_id="export-me")
         gone = gr.Button("Delete everything", elem_id="delete-me", variant="stop")
-    zipped = gr.DownloadButton("Download the zip", elem_id="export-zip", visible=False)
+    zipped = gr.HTML(elem_id="export-zip")
     sure = gr.Textbox(
         visible=False, elem_id="delete-sure", label="Votes, likes, fits: all of it, for ever. Type DELETE"
     )
@@ -103,19 +104,19 @@ def tab(house: House, opened: gr.Tab) -> None:
         return gr.Plot(scatter(points), visible=True)
 
     @in_words
-    def export(request: gr.Request) -> gr.DownloadButton:
+    def export(request: gr.Request) -> str:
         studio, session = at(house, request)
-        path = studio.own.export_me(session)
-        return gr.DownloadButton(f"Download {path.name}", value=str(path), visible=True)
+        name = studio.own.export_me(session).name
+        return own_words.zipped(f"{MINE}/{name}", name)
 
     @in_words
-    def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox, gr.DownloadButton]:
+    def delete(typed: str, request: gr.Request) -> tuple[str, gr.Textbox, str]:
         if typed.strip() != "DELETE":
             raise Refused("nothing was deleted: type DELETE in capitals")
         studio, session = at(house, request)
         studio.own.delete_me(session)
         told = "Deleted: votes, likes, texts, fits. Reload the page to begin anew."
-        return words.note(told), gr.Textbox(value="", visible=False), gr.DownloadButton(visible=False)
+        return words.note(told), gr.Textbox(value="", visible=False), ""
 
     offer(call_wrong)
     quiet: Any = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from demo import standings
-from demo.visitor import at, cookie_in, in_words
+from demo.visitor import at, in_words, session_of
 from studies.house import House
 from studies.store import Refused
 
@@ -34,7 +34,7 @@ def report_of(house: House) -> Callable[[Request], Response]:
 
     def download(request: Request) -> Response:
         try:
-            session = cookie_in(request)
+            session = session_of(request)
         except Refused as error:
             return Response(str(error), 400)
         told = house.room(session).outcome(session)

@@ -1,12 +1,12 @@
 """A study's page: consent, instructions, likes, practice, trials, survey, code. One step at a time, and no names."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from demo import own_words, words
+from demo.files import brought
 from demo.visitor import cookie_of, in_words
 from studies.importing import DAY
 from studies.rooms import Room, Shown, Stage
@@ -167,7 +167,7 @@ def page(room: Room) -> gr.Blocks:
     def look_into(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button]:
         if not path:
             return "", "", gr.Button(visible=False)
-        preview = room.look_into(session_of(request), Path(path))
+        preview = room.look_into(session_of(request), brought(request, path))
         return preview.ticket, own_words.preview(preview), gr.Button(visible=True)
 
     @in_words

@@ -1,12 +1,12 @@
 """Train: which ways take part, why some cannot, fitting one to one's own likes, and teaching one on many people's."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from demo import likes, words
+from demo.files import brought
 from demo.visitor import at, in_words
 from studies.house import House
 from studies.session import TROUBLE, Studio
@@ -63,7 +63,11 @@ def tab(house: House, opened: gr.Tab) -> None:
     def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
         if not way or not file:
             raise gr.Error("choose a way and a file first", title="Not done", duration=6, print_exception=False)
-        yield from shown(lambda studio, session, stopped: studio.teach(session, way, Path(file), stopped), request)
+
+        def begin(studio: Studio, session: str, stopped: Stopped) -> Iterator[Fitting]:
+            return studio.teach(session, way, brought(request, file), stopped)
+
+        yield from shown(begin, request)
 
     def shown(
         begin: Callable[[Studio, str, Stopped], Iterator[Fitting]], request: gr.Request

@@ -1,9 +1,11 @@
 """Who is calling: a random cookie that only the server reads, so that a vote can be told to be one's own."""
 
 import functools
+import hashlib
 import html
 import re
 import secrets
+import time
 from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Any
@@ -12,7 +14,7 @@ import gradio as gr
 from gradio.events import api
 from pydantic import ConfigDict, ValidationError, validate_call
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studies.house import House
@@ -27,43 +29,49 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class VisitorCookie:
-    """Gives every page that comes without one a visitor cookie: 128 random bits, not readable by scripts."""
+    """Gives every page that comes without one a visitor cookie: 128 random bits, not readable by scripts.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    A page that is `framed` by another site, as a Space is, gets one for that frame alone.
+    """
+
+    def __init__(self, app: ASGIApp, framed: bool = False) -> None:
+        self.app, self.scope = app, "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/" or _token(scope):
+        if scope["type"] != "http" or scope["path"] != "/" or token_of(scope):
             return await self.app(scope, receive, send)
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
                 year = 365 * 24 * 3600
-                cookie = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={year}; HttpOnly; SameSite=Lax"
+                cookie = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={year}; HttpOnly; {self.scope}"
                 message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 
         await self.app(scope, receive, send_with_cookie)
 
 
-class NoUploads:
-    """Shuts the door for files, where nobody is asked for one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # every part of the path: the router takes slashes, and a line break at the end, that are not in its pattern
-        if scope["type"] == "http" and "upload" in (part.strip() for part in scope["path"].split("/")):
-            return await PlainTextResponse("nothing is uploaded here", 403)(scope, receive, send)
-        await self.app(scope, receive, send)
-
-
-def _token(scope: Scope) -> str | None:
+def token_of(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"cookie" and (morsel := SimpleCookie(value.decode("latin-1")).get(COOKIE)):
             return morsel.value if TOKEN.fullmatch(morsel.value) else None
     return None
+
+
+def account_of(scope: Scope) -> str:
+    """The session of an account that signed in at Hugging Face, "" for nobody's. It stands in a cookie that only this
+    server can sign; its hash is all that is kept."""
+    told = scope.get("session", {}).get("oauth_info") or {}
+    there = told.get("expires_at", 0) > time.time()
+    return f"account-{hashlib.sha256(told['userinfo']['sub'].encode()).hexdigest()[:32]}" if there else ""
+
+
+def session_of(request: Request) -> str:
+    """The session of whoever asks for an address of ours; raises Refused where nobody says who they are."""
+    session = account_of(request.scope) or token_of(request.scope)
+    if not session:
+        raise Refused("this browser sent no cookie of Palate's: open the page first, and allow its cookie")
+    return session
 
 
 def cookie_of(request: gr.Request) -> str:
@@ -72,17 +80,9 @@ def cookie_of(request: gr.Request) -> str:
     return cookie if TOKEN.fullmatch(cookie) else f"client-{request.session_hash}"
 
 
-def cookie_in(request: Request) -> str:
-    """The same for a plain request; raises Refused where a browser has no cookie yet."""
-    cookie = request.cookies.get(COOKIE, "")
-    if not TOKEN.fullmatch(cookie):
-        raise Refused("open the page first")
-    return cookie
-
-
 def at(house: House, request: gr.Request) -> tuple[Studio, str]:
-    """The caller's room, and their session in it."""
-    session = cookie_of(request)
+    """The caller's room, and their session in it: wherever an account signed in, or else in this browser."""
+    session = account_of(getattr(request.request, "scope", {})) or cookie_of(request)
     return house.room(session, request.client.host if request.client else ""), session
 
 
@@ -92,7 +92,7 @@ def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
     def signed_in(request: Request) -> HTMLResponse:
         state, code = (request.query_params.get(name, "") for name in ("state", "code"))
         try:
-            session = cookie_in(request)
+            session = session_of(request)
             house.room(session).reddit.finish(session, state, code)
         except TROUBLE as error:
             return HTMLResponse(f"<p>{html.escape(str(error))}</p><p><a href='/'>Back to Palate</a></p>", 400)

@@ -30,6 +30,7 @@ from engine.weights import sha256
 PRETRAINED = Path(__file__).with_name("pretrained")
 CONTROL = 160  # held-out examples by which a state is judged, right person and wrong
 MOST_TARGETS = 8  # of one text among the examples: Jester's 52 jokes were learned by heart (log 2026-11-24)
+CPU = torch.device("cpu")  # to look at a state: the model's device may be out of reach of this process
 CALIBRATION = 4_000  # item vectors that a method may calibrate on
 
 OnProgress = Callable[[Progress], None]
@@ -75,11 +76,15 @@ def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | N
 
     {} for a method that needs none; raises StateError for a file that is damaged.
     """
+    return _state(lm, method, folder, user, lm.device)
+
+
+def _state(lm: Backbone, method: Method, folder: Path, user: str, device: torch.device) -> State | None:
     if not learns(method):
         return {}
     path = _file(lm, method, folder, user)
     try:
-        return _loaded(path, path.stat().st_mtime_ns, tuple(facts_of(lm, method).items()), lm.device) if path else None
+        return _loaded(path, path.stat().st_mtime_ns, tuple(facts_of(lm, method).items()), device) if path else None
     except StateError:
         if path and path.parent == PRETRAINED:  # it is for the embedded model, and another one is in use
             return None
@@ -89,7 +94,7 @@ def state_of(lm: Backbone, method: Method, folder: Path, user: str) -> State | N
 def state_name(lm: Backbone, method: Method, folder: Path, user: str) -> str:
     """Names what `method` would use now: 16 hex digits of the file's sha256, "" where it uses none."""
     try:
-        path = _file(lm, method, folder, user) if state_of(lm, method, folder, user) else None
+        path = _file(lm, method, folder, user) if _state(lm, method, folder, user, CPU) else None
     except StateError:  # it is not used; `missing` tells why
         return ""
     return _named(path, path.stat().st_mtime_ns) if path else ""
@@ -128,7 +133,7 @@ def missing(lm: Backbone, method: Method, folder: Path, profile: Profile) -> str
         if facility in method.needs and (why := lm.refuses(facility)):
             return why
     try:
-        learned = state_of(lm, method, folder, profile.user)
+        learned = _state(lm, method, folder, profile.user, CPU)
     except StateError as error:
         return str(error)
     if learned is None and (lacks := method.lacks(lm, profile)):

@@ -5,7 +5,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from engine import learning
 from engine.backbone import Backbone
@@ -13,6 +17,7 @@ from engine.decode import Generation, decode
 from engine.methods import ARMS
 from engine.methods.base import Ask
 from engine.profile import Profile
+from studies.device import by_model, lent
 from studies.pairs import lacking, tidy, title
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -31,6 +36,11 @@ class Draft:
     tokens: int = 0
     seconds: float = 0.0
     ended: str = ""
+
+
+def write_one(lm: Backbone, folder: Path, profile: Profile, arm: str, ask: Ask, **watched: Any) -> Generation:
+    """One text by one way; a task of `studies.device` unless it is `watched`, as `decode` says."""
+    return decode(lm, [(learning.conditioned(lm, ARMS[arm], folder, profile, ask), ask)], **watched)[0][0]
 
 
 class Corner:
@@ -59,23 +69,23 @@ class Corner:
             raise Refused("a text is being written already: stop it, or wait for its end")
         self._stopping.clear()
         news: queue.Queue[str | Generation | Exception] = queue.Queue()
-        threading.Thread(target=self._decode, args=(arm, profile, ask, news.put), name="corner", daemon=True).start()
+        work = partial(copy_context().run, self._decode, arm, profile, ask, news.put)  # as the caller's own request
+        threading.Thread(target=work, name="corner", daemon=True).start()
         yield from self._told(news, payload)
 
     def _decode(
         self, arm: str, profile: Profile, ask: Ask, tell: Callable[[str | Generation | Exception], None]
     ) -> None:
         try:
-            said = learning.conditioned(self.lm, ARMS[arm], self.store.db.folder, profile, ask)
+            folder = self.store.db.folder
             with self.turns.turn(self, lambda: True, self._stopping.is_set) as mine:
                 if not mine:
                     return tell(Generation("", (), "stopped"))
-                # of several tries, of which the best is kept, the first is shown while they grow
-                ((text,),) = decode(
-                    self.lm, [(said, ask)], on_text=lambda _, sample, text: None if sample else tell(text),
-                    stopped=self._stopping.is_set,
-                )  # fmt: skip
-            tell(text)
+                if lent(self.lm):  # it comes whole: nothing leaves the other process before
+                    tell(by_model(write_one, self.lm, folder, profile, arm, ask))
+                else:  # of several tries, of which the best is kept, the first is shown while they grow
+                    shown = {"on_text": lambda _, sample, text: None if sample else tell(text)}
+                    tell(write_one(self.lm, folder, profile, arm, ask, stopped=self._stopping.is_set, **shown))
         except Exception as error:  # it is told where the caller waits
             tell(error)
         finally:

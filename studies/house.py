@@ -1,19 +1,28 @@
 """Whose room a page opens: at home that of the one who lives there; hosted, one for each visitor, with one model."""
 
 import hashlib
+import os
 import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi
+
 from collectors.item import ImportReport
 from engine import encoder
+from studies.afar import Copies, fetch
 from studies.database import StoreError, address, exists, forget_unused
 from studies.importing import UPLOADS, sweep
+from studies.ledger import Ledger
 from studies.limits import Limit
+from studies.ratings import Ballot, Rate, Standing, rates, standings
 from studies.session import CannotStart, Engine, Studio
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -46,6 +55,22 @@ class House(ABC):
     def close(self) -> None:
         """End all that writes."""
 
+    @abstractmethod
+    def last(self) -> None:
+        """Bring to where it is kept what is under way, for a process that ends without waiting for what writes."""
+
+    @abstractmethod
+    def ballots(self) -> list[Ballot]:
+        """Every vote that counts, of everybody."""
+
+    @abstractmethod
+    def standings(self) -> list[Standing]:
+        """Strengths by the votes of everybody."""
+
+    @abstractmethod
+    def rates(self) -> list[Rate]:
+        """How often each arm was liked, disliked, taken for a machine, by the votes of everybody."""
+
     @property
     @abstractmethod
     def folder(self) -> Path:
@@ -77,6 +102,18 @@ class Home(House):
     def close(self) -> None:
         self.studio.close()
 
+    def last(self) -> None:
+        pass  # a vote is where it is kept once it is acknowledged
+
+    def ballots(self) -> list[Ballot]:
+        return self.studio.store.ballots()
+
+    def standings(self) -> list[Standing]:
+        return standings(self.ballots())
+
+    def rates(self) -> list[Rate]:
+        return rates(self.ballots())
+
     @property
     def folder(self) -> Path:
         return self.studio.folder
@@ -89,7 +126,8 @@ class Hosted(House):
     """A room a visitor, each with a folder of its own under `folder`: what is in one is out of reach of every other.
 
     The model, turns at it and what was learned from many people are common to all. With the `url` of a PostgreSQL the
-    tables of each stand in a schema of its own there.
+    tables of each stand in a schema of its own there. With `api` the ledger of all votes is fetched from `dataset` and
+    copied there; raises CannotStart.
     """
 
     hosted = True
@@ -102,10 +140,16 @@ class Hosted(House):
         most: int = MOST,
         idle: float = IDLE,
         url: str | None = None,
+        dataset: str = "",
+        api: HfApi | None = None,
     ) -> None:
         self._folder, self.engine, self.seed, self.url = folder.resolve(), engine, seed, url
         self.most, self.idle = most, idle
         self.turns = Turns()
+        if api:
+            fetch(self._folder, dataset, api)
+        self.ledger = Ledger(self._folder)
+        self.copies = Copies(self.ledger, dataset, api) if api else None
         self._rooms: dict[str, tuple[Studio, float]] = {}  # the longest unused first
         self._lock = threading.Lock()
         self._calls = Limit(burst=60, a_minute=240)
@@ -118,6 +162,7 @@ class Hosted(House):
             studio = self._rooms.pop(name, (None, 0.0))[0] or self._open(name, address)
             self._rooms[name] = (studio, time.monotonic())
         self._lend_states(studio.folder)
+        studio.worker.context = copy_context()
         studio.enter(session)
         return studio
 
@@ -129,9 +174,9 @@ class Hosted(House):
             self._newcomers.take(address)
         store = Store(self._folder / VISITORS / name, self.url, SCHEMA + name, told="this app")
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
-        uploads = self._folder / UPLOADS / name  # the page serves what lies there, to whoever knows the name
+        uploads = self._folder / UPLOADS / name
         lent = self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns
-        studio = Studio(store, *lent, uploads, guest=True)
+        studio = Studio(store, *lent, partial(self.ledger.write, name), uploads, guest=True)
         studio.start()
         return studio
 
@@ -163,6 +208,21 @@ class Hosted(House):
             for studio, _ in self._rooms.values():
                 studio.close()
             self._rooms.clear()
+        self.last()
+        if self.copies:
+            self.copies.stop()
+
+    def last(self) -> None:
+        self.copies.last() if self.copies else self.ledger.close()
+
+    def ballots(self) -> list[Ballot]:
+        return self.ledger.ballots()
+
+    def standings(self) -> list[Standing]:
+        return self.ledger.standings()
+
+    def rates(self) -> list[Rate]:
+        return self.ledger.rates()
 
     @property
     def folder(self) -> Path:
@@ -170,6 +230,24 @@ class Hosted(House):
 
     def engine_line(self) -> str:
         return f"{self.engine.lm.describe()}; likes are seen by {encoder.NAME}"
+
+
+def only_one(folder: Path) -> FileLock:
+    """Held for as long as this process serves a data folder: queue, sessions and rooms are in its memory alone.
+
+    Raises CannotStart where another process serves it already.
+    """
+    lock = FileLock(folder / "serving.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise CannotStart(
+            f"{folder} is being served by another process: end that one, or give this one a --data-dir of its own"
+        ) from error
+    except OSError as error:
+        raise CannotStart(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
+    return lock
 
 
 def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | None = None, **engine: Any) -> House:
@@ -185,4 +263,5 @@ def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | N
         raise CannotStart(f"{data_dir} cannot be used ({error.strerror}): choose a writable --data-dir") from error
     except StoreError as error:
         raise CannotStart(str(error)) from error
-    return Hosted(data_dir, Engine.load(data_dir, **engine), seed, url=url)
+    loaded, dataset = Engine.load(data_dir, **engine), os.environ.get("PALATE_DATASET", "")
+    return Hosted(data_dir, loaded, seed, url=url, dataset=dataset, api=HfApi() if dataset else None)

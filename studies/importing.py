@@ -54,7 +54,7 @@ class Imports:
 
     def __init__(self, store: Store, changed: Callable[[], None], uploads: Path | None = None) -> None:
         self.store, self._changed = store, changed
-        self._uploads = uploads or store.db.folder / "uploads"
+        self._uploads = uploads or store.db.folder / UPLOADS
         self._waiting: dict[str, tuple[str, str, Path, Collector, ImportReport]] = {}
         self._one = threading.Lock()
 

@@ -128,6 +128,14 @@ class Own:
         self.store.rater(session)
         return export(self.store, self._uploads / f"palate-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
+    def exported(self, session: str, name: str) -> Path:
+        """A zip that `export_me` made for this person, by its name. Raises Refused where there is none of that name."""
+        self.store.rater(session)
+        found = {path.name: path for path in self._uploads.glob("palate-*.zip")}
+        if name not in found:
+            raise Refused("there is no such zip of yours: export it again on the Taste page")
+        return found[name]
+
     def delete_me(self, session: str) -> None:
         """Delete everything personal, at once and for ever. Raises Refused while something else is still writing."""
         self.store.rater(session)

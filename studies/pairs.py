@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from collectors.item import clean_text
 from engine import learning
@@ -16,6 +17,7 @@ from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
 from engine.profile import Profile
 from engine.summary import whole_sentences
+from studies.device import by_model
 from studies.leaks import void_reason
 from studies.schedule import HUMAN, Slot, ask_seed, schedule_id, slot
 from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
@@ -122,7 +124,8 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
         p: Ask(person.wish.kind, person.about(p, slots[p].topic), seed=ask_seed(schedule, p, attempts[p]))
         for p in slots
     }
-    texts = write_texts(store, lm, profile, {position: (slots[position], ask) for position, ask in asks.items()})
+    wanted = {position: (slots[position], ask) for position, ask in asks.items()}
+    texts = by_model(write_texts, lm, store.db.folder, profile, wanted)
     shown = 0
     for position in slots:
         drawn = asks[position].seed % max(1, len(humans))  # another attempt, another post
@@ -166,7 +169,8 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     feed = ("feed", profile.digest)  # other likes, other topics: a restart does not write the same cards again
     topic = slot(person.seed, feed, turn).topic
     ask = Ask(payload=topic, seed=ask_seed(schedule_id(person.seed, feed), turn, 0))
-    candidate = write_texts(store, lm, profile, {0: (Slot(arm, arm, topic), ask)})[0, arm]
+    wanted = {0: (Slot(arm, arm, topic), ask)}
+    candidate = by_model(write_texts, lm, store.db.folder, profile, wanted)[0, arm]
     reason = void_reason_of(candidate, None, ask, profile)
     store.write(
         Trial(
@@ -211,14 +215,17 @@ def _next_slots(
 
 
 def write_texts(
-    store: Store, lm: Backbone, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]
+    lm: Backbone, folder: Path, profile: Profile, wanted: Mapping[int, tuple[Slot, Ask]]
 ) -> dict[tuple[int, str], Candidate]:
-    """Decode both sides of every wanted slot in one batch; keys are (position, arm)."""
+    """Decode both sides of every wanted slot in one batch; keys are (position, arm). What was learned lies in `folder`.
+
+    A task of `studies.device`: nothing is written.
+    """
     keys = [(p, arm) for p, (s, _) in wanted.items() for arm in dict.fromkeys((s.left, s.right)) if arm != HUMAN]
     told = []
     for position, arm in keys:
         ask = wanted[position][1]
-        told.append((learning.conditioned(lm, ARMS[arm], store.db.folder, profile, ask), ask))
+        told.append((learning.conditioned(lm, ARMS[arm], folder, profile, ask), ask))
     started = time.perf_counter()
     generations = [texts[0] for texts in decode(lm, told)]
     seconds = time.perf_counter() - started
@@ -231,7 +238,7 @@ def write_texts(
             tokens=generation.tokens,
             seconds=seconds,
             finish=generation.finish,
-            state=learning.state_name(lm, ARMS[key[1]], store.db.folder, profile.user),
+            state=learning.state_name(lm, ARMS[key[1]], folder, profile.user),
         )
         for key, (conditioning, _), generation in zip(keys, told, generations, strict=True)
     }

@@ -96,7 +96,7 @@ def _fill_for(
             ways = [arm.partition(MODEL)[0] for arm, _, _ in batch]
             pairs = enumerate(zip(ways, asks, strict=True))
             wanted = {i: (Slot(way, way, ask.payload), ask) for i, (way, ask) in pairs}
-            written = write_texts(store, lm, profile, wanted)
+            written = write_texts(lm, store.db.folder, profile, wanted)
             for i, (arm, topic, n) in enumerate(batch):
                 text = written[i, ways[i]]
                 if text.text in taken or void_reason_of(text, None, asks[i], profile):

@@ -34,8 +34,10 @@ from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import EMBEDDED, WeightsError
 from studies.corner import Corner
 from studies.database import Row, StoreError, address
+from studies.device import NO_TIME, Lender, by_model, lend, lent
 from studies.fetching import Fetching
 from studies.importing import UPLOADS, Imports, sweep
+from studies.ledger import Tell
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.pairs import LEFT_OUT, lacking, selected, title
@@ -205,19 +207,25 @@ class Engine:
         rank: str = NEAREST,
         runs: Runs = "process",
         base_url: str | None = None,
+        gpu: Lender | None = None,
     ) -> "Engine":
         """Load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
-        feed. The model `runs` in this process, or on a server at `base_url`.
+        feed. The model `runs` in this process, or on a server at `base_url`; with `gpu` it works only where that runs
+        it.
         """
+        if gpu and rank != NEAREST:
+            raise CannotStart("the accelerator here is lent for seconds, which serve for writing: leave --rank out")
         try:
             encoder.use(sentence_encoder)
             claude = Claude.from_environment(summary_model) if summary_model else None
             lm = opened(runs, base_url, model, quantize)
             if base:
                 stand_on(lm, data_dir)
+            if gpu:
+                lend(lm, gpu)
             return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
@@ -226,7 +234,8 @@ class Engine:
 class Studio:
     """One person's room: the store, the model, and the worker that writes ahead. Verbs are safe from any thread.
 
-    `uploads` is where what the person uploads and downloads lies. A `guest` cannot teach what others use as well.
+    `tell` hears of every vote before it is acknowledged, of one taken back, and that all was deleted. `uploads` is
+    where what the person uploads and downloads lies. A `guest` cannot teach what others use as well.
     """
 
     def __init__(
@@ -237,10 +246,12 @@ class Studio:
         claude: Claude | None = None,
         ranks: Scorer | None = None,
         turns: Turns | None = None,
+        tell: Tell | None = None,
         uploads: Path | None = None,
         guest: bool = False,
     ) -> None:
         self.store, self.lm, self._guest = store, lm, guest
+        self._tell = tell or (lambda **what: None)
         self._uploads = uploads or self.folder / UPLOADS
         store.add(ME, Sample())
         self.claude = claude
@@ -292,6 +303,7 @@ class Studio:
         self.imports.forget()
         self.reddit.forget()
         self._lately.clear()
+        self._tell(gone=True)
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
         """Import an export or a table for the person. Raises CannotStart; of a large one whole chunks are kept then.
@@ -419,7 +431,7 @@ class Studio:
         """Why somebody may like each text, for the person to change and keep: nothing is kept here. Raises NotReady
         where a server does not answer."""
         try:
-            return [one_line(draft) for draft in drafts(self.lm, texts[:MAX_DRAFTS])] if texts else []
+            return [one_line(draft) for draft in by_model(drafts, self.lm, texts[:MAX_DRAFTS])] if texts else []
         except ServerError as error:
             raise NotReady(str(error)) from error
 
@@ -479,11 +491,18 @@ class Studio:
 
     def vote(self, session: str, pair: str, choice: str, flags: Sequence[tuple[str, str]] = ()) -> Reveal:
         """Store the vote, then tell which arm wrote which side. Raises Refused and stores nothing for anything else."""
-        return self._reveal(choice, self.store.vote(session, pair, choice, flags, kinds=("pair",)))
+        row = self.store.vote(session, pair, choice, flags, kinds=("pair",))
+        self._tell(
+            vote=row["id"], left=row["left_arm"], right=row["right_arm"], choice=choice, flags=list(flags),
+            engine=row["engine"],
+        )  # fmt: skip
+        return self._reveal(choice, row)
 
     def take_back_vote(self, session: str) -> Reveal:
         """Withdraw the latest vote. The pair is not asked again: its sides have been named, it is blind no more."""
-        return self._reveal("undone", self.store.undo(session, "pair"))
+        row = self.store.undo(session, "pair")
+        self._tell(undo=row["id"])
+        return self._reveal("undone", row)
 
     def teach_from(self, session: str, pair: str, side: str, on: bool) -> None:
         """Let a text of a pair that was judged teach as a liked card does, or not any more; the vote stays as it is and
@@ -595,15 +614,21 @@ class Studio:
 
     def fit(self, session: str, arm: str, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Fit a way to this person's likes alone; yields now and then. Raises Refused with the reason."""
+        self._can_learn()
         return self.teacher.fit(arm, self._profile(session), stopped)
 
     def teach(self, session: str, arm: str, population: Path, stopped: Callable[[], bool]) -> Iterator[Fitting]:
         """Teach a way on many people's reactions, a JSONL file as `python -m collectors convert` writes it; yields now
         and then. Raises Refused with the reason."""
         self.store.rater(session)
+        self._can_learn()
         if self._guest:
             raise Refused("only whoever runs this app teaches it: fit a way to your own likes instead")
         return self.teacher.teach(arm, population, stopped)
+
+    def _can_learn(self) -> None:
+        if lent(self.lm):
+            raise Refused(NO_TIME)
 
     # ---- what may leave this machine
 

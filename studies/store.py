@@ -749,7 +749,8 @@ class Store:
 _SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
-_REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.ask, l.text as left_text, r.text as right_text,
-l.item_id, l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
+_REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.engine, t.ask, l.text as left_text,
+r.text as right_text, l.item_id,
+l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
 r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import asdict, replace
 
 from collectors.item import Item, Signal
@@ -17,6 +18,7 @@ from engine.recommend.scorer import Scorer
 from engine.server import ServerError
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies.database import Row, StoreError
+from studies.device import by_model
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
 from studies.ranking import Ranking
 from studies.statements import carried, without, wrong_in
@@ -61,6 +63,7 @@ class Worker(threading.Thread):
         self.turns = turns or Turns()
         self.wish = ANYTHING  # what the person wants to judge
         self.waited_until = 0.0  # while a page waits for a pair it asks every second; a turn for it comes first
+        self.context = copy_context()  # of whose request the model works: an accelerator that is lent asks for that
         self.store, self.lm, self.rater, self.seed = store, lm, rater, seed
         self.seen: tuple[tuple[tuple[Item, Signal], ...], tuple[Edit, ...]] = ((), ())
         self.unread = 0
@@ -138,14 +141,14 @@ class Worker(threading.Thread):
         """Do the most urgent thing; False when there is nothing to do. What the model writes waits for its turn, and is
         chosen anew then: the person went on meanwhile."""
         with self.resting:
-            by_model, work = self._most_urgent()
-            if not by_model:
+            needs_model, work = self._most_urgent()
+            if not needs_model:
                 return work()
         with self.turns.turn(self, lambda: time.monotonic() < self.waited_until, self._closing.is_set) as mine:
             if not mine:
                 return False
             with self.resting:
-                return self._most_urgent()[1]()
+                return self.context.copy().run(self._most_urgent()[1])
 
     def forget(self) -> None:
         """Begin anew: everything was deleted."""
@@ -177,7 +180,7 @@ class Worker(threading.Thread):
 
     def _summarize(self, person: Person) -> bool:
         wrong = wrong_in(self._summary)
-        text = without(summarize(self.lm, person.profile), wrong, self.store.vectors)
+        text = without(by_model(summarize, self.lm, person.profile), wrong, self.store.vectors)
         self.store.save_summary(
             self.rater, text, person.profile.digest, self._reactions, self.lm.fingerprint, taste=carried({}, wrong)
         )

@@ -21,6 +21,7 @@ from engine.methods.base import Ask
 from engine.profile import Profile, build
 from engine.summary import MIN_LIKES, summarize
 from studies.database import Row, StoreError
+from studies.device import by_model
 from studies.pairs import MAX_ATTEMPTS, void_reason_of, write_texts
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, SALAD, Slot, Step, ask_seed, person_of, posts_needed, steps, texts_needed
@@ -82,7 +83,7 @@ class Scribe:
         if person.summary is None and (row := self.store.latest_summary(who.rater)):
             person = Person(replace(person.profile, summary=row["text"]), row["id"])
         elif person.summary is None and lm and len(person.profile.liked) >= MIN_LIKES:
-            text = summarize(lm, person.profile)
+            text = by_model(summarize, lm, person.profile)
             self.store.save_summary(who.rater, text, person.profile.digest, len(person.profile.signals), lm.fingerprint)
             return self.person(who)
         self._frozen[who.rater] = person
@@ -187,7 +188,7 @@ class Scribe:
                 for position, ways in arms.items()
                 if ways
             }
-            return write_texts(self.store, lm, person.profile, wanted) if wanted else {}
+            return by_model(write_texts, lm, self.store.db.folder, person.profile, wanted) if wanted else {}
         pool = self.register.pooled(who.study, self._pool_of(who))
         found = {}
         for position, ways in arms.items():

@@ -2,6 +2,7 @@
 
 import http.cookiejar
 import json
+import os
 import re
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,12 @@ class AppDied(RuntimeError):
 
 
 class AppProcess:
-    """`python app.py` on a free port, ready when the constructor returns. Leave with `end()` or `kill()`."""
+    """`python app.py` on a free port, ready when the constructor returns. Leave with `end()` or `kill()`.
 
-    def __init__(self, data_dir: Path, *flags: str) -> None:
+    `environment` variables are added to those of this process.
+    """
+
+    def __init__(self, data_dir: Path, *flags: str, environment: Mapping[str, str] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self._folder = tempfile.TemporaryDirectory()
@@ -33,7 +38,8 @@ class AppProcess:
         command = [sys.executable, "app.py", "--port", str(port), "--data-dir", str(data_dir), *flags]
         started = time.perf_counter()
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            there = {**os.environ, **(environment or {})}
+            self.process = subprocess.Popen(command, cwd=ROOT, env=there, stdout=log, stderr=subprocess.STDOUT)
         while not (found := READY.search(self.said())):
             if self.process.poll() is not None:
                 raise AppDied(self.said())
