@@ -11,7 +11,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, corner, feed, imports, profile, results, study, train
+from demo import about, compare, corner, feed, imports, models, profile, results, study, train
 from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.house import House
@@ -34,6 +34,7 @@ TABS: dict[str, Callable[[House, gr.Tab], None]] = {
     "import": imports.tab,
     "taste": profile.tab,
     "train": train.tab,
+    "models": models.tab,
     "about": about.tab,
 }
 

@@ -5,14 +5,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS
-from engine.methods.base import Ask
+from engine.methods.base import PRESETS, Ask
 from engine.profile import Profile
+from studies import settings
 from studies.pairs import lacking, tidy, title
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -54,7 +55,8 @@ class Corner:
         if arm not in {one for _, one in self.ways(session)}:
             raise Refused("choose who writes first")
         payload = wish.about or secrets.choice(POOLS[wish.kind])
-        ask = Ask(wish.kind, payload, seed=secrets.randbits(48))
+        sampler = PRESETS[settings.read(self.store.db.folder).preset]
+        ask = replace(sampler, kind=wish.kind, payload=payload, seed=secrets.randbits(48))
         if not self._busy.acquire(blocking=False):
             raise Refused("a text is being written already: stop it, or wait for its end")
         self._stopping.clear()

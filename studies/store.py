@@ -423,18 +423,20 @@ class Store:
         )
 
     def filled(self, rater: str, schedule: str) -> list[Row]:
-        """The positions of this schedule that were tried, in order: position, attempts, good (how many not void)."""
+        """The positions of this schedule that were tried, in order: position, attempts, good (how many not void),
+        superseded (how many were fit to be shown, and taken out)."""
         return self.db.rows(
-            """select position, count(*) as attempts, sum(case when void_reason is null then 1 else 0 end) as good
+            """select position, count(*) as attempts, sum(case when void_reason is null then 1 else 0 end) as good,
+            sum(case when void_reason = 'superseded' then 1 else 0 end) as superseded
             from trial where rater = :rater and schedule = :schedule group by position order by position""",
             rater=rater,
             schedule=schedule,
         )
 
     def ready(self, rater: str, kind: str) -> list[Row]:
-        """Trials that wait to be shown, oldest first: id, schedule."""
+        """Trials that wait to be shown, oldest first: id, schedule, ask (JSON), engine."""
         return self.db.rows(
-            """select id, schedule from trial where rater = :rater and kind = :kind and shown_at is null
+            """select id, schedule, ask, engine from trial where rater = :rater and kind = :kind and shown_at is null
             and void_reason is null order by made_at, position""",
             rater=rater,
             kind=kind,
@@ -749,7 +751,8 @@ class Store:
 _SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
-_REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.ask, l.text as left_text, r.text as right_text,
-l.item_id, l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
+_REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.ask, t.engine, l.text as left_text,
+r.text as right_text, l.item_id, l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens,
+l.seconds as left_seconds,
 r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""
