@@ -29,7 +29,9 @@ def flags() -> argparse.ArgumentParser:
         "data folder; a password is safer in PALATE_DATABASE_URL",
     )
     parser.add_argument(
-        "--model", help="hub id or folder of a chat model, or its name on a server (default: the embedded one)"
+        "--model",
+        help="hub id or folder of a chat model, or its name on a server (default: the one chosen last on the Models "
+        "page, or the embedded one)",
     )
     parser.add_argument(
         "--encoder", metavar="NAME", help="sentence encoder that sees your likes: hub id or folder (default: embedded)"
@@ -176,6 +178,8 @@ def main() -> int:
     except CannotStart as error:
         print(f"Palate cannot start: {str(error).rstrip('.')}.", file=sys.stderr)
         return 2
+    if house.notice:
+        print(house.notice)
     print(house.engine_line())
     house.start()
     return _until_ended(serve(house, chosen.host, chosen.port, here), started, alone, house.last)

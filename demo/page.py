@@ -11,7 +11,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, corner, feed, imports, profile, results, study, train
+from demo import about, compare, corner, feed, imports, models, profile, results, study, train
 from demo.files import MINE, NoFiles, NoUploads, Uploads, mine
 from demo.space import Space
 from demo.visitor import VisitorCookie, back_from_reddit
@@ -37,6 +37,7 @@ TABS: dict[str, Callable[[House, gr.Tab], None]] = {
     "import": imports.tab,
     "taste": profile.tab,
     "train": train.tab,
+    "models": models.tab,
     "about": about.tab,
 }
 

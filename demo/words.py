@@ -84,6 +84,8 @@ def side(name: str, shown: Side, chosen: bool, pair: str) -> str:
     likes = "".join(f"<li>{html.escape(like)}</li>" for like in shown.because[-LIKES_TOLD:])
     if len(shown.because) > LIKES_TOLD:
         likes += f"<li>and {len(shown.because) - LIKES_TOLD} more</li>"
+    if shown.shortened:
+        likes += f"<li><small>{shown.shortened} of these stood shortened in the prompt</small></li>"
     why = f"<details open><summary>drawn from your likes</summary><ul>{likes}</ul></details>" if likes else ""
     took = f"<small>{shown.tokens} tokens, written in {shown.seconds:.1f} s</small>" if shown.tokens else ""
     teach = (

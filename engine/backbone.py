@@ -3,6 +3,7 @@
 Letters in shape comments, everywhere in the engine: B rows of a batch, T tokens, V vocabulary, D width.
 """
 
+import gc
 import hashlib
 import re
 import threading
@@ -25,7 +26,7 @@ from engine.fused import StepCache, fuse
 from engine.packing import pack
 from engine.patches import LowRank, Patches, Site
 from engine.plan import Plan, Quantize, plan, short, spare_threads
-from engine.weights import Weights, find
+from engine.weights import find, weight_bytes
 
 Message = dict[str, str]
 Part = Literal["q", "k", "v", "o"]  # of an attention's projections
@@ -80,7 +81,7 @@ class Backbone:
         disable_progress_bar()
         torch.set_num_threads(spare_threads())
         weights = find(model)
-        how = plan(quantize, _weight_bytes(weights))
+        how = plan(quantize, weight_bytes(weights))
         quantized: dict[str, Any] = {}
         if how.quantization == "int8":
             quantized = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
@@ -175,6 +176,11 @@ class Backbone:
         return told | {
             "quantization": self.plan.quantization, "base": self.base_name or "none", "engine": self.fingerprint
         }  # fmt: skip
+
+    @property
+    def held(self) -> int:
+        """Bytes of its parameters: at least so much memory is free again once it is let go of."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
 
     def describe(self) -> str:
         """One line for the start and for the About page."""
@@ -370,7 +376,8 @@ def _named(inputs: Tensor) -> dict[str, Tensor]:
     return {"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs}
 
 
-def _weight_bytes(weights: Weights) -> int:
-    """Bytes of the weight files: an upper bound of what bfloat16 needs unless they are already quantised."""
-    files = [p for pattern in ("model*.safetensors", "pytorch_model*.bin") for p in weights.folder.glob(pattern)]
-    return sum(path.stat().st_size for path in files)
+def let_go() -> None:
+    """Give the memory of models that nobody holds any more back: theirs are rings, which Python finds by and by."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -28,6 +28,10 @@ OnText = Callable[[int, int, str], None]  # (request, sample, text so far)
 SERVER_SEEDS = 1 << 31  # some servers take no larger one
 
 
+class WindowError(ValueError):
+    """A prompt that the model cannot read at once. Nothing is ever cut to fit; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One text. `finish` says why it ended: the model's end of turn, the token budget, or the caller. A server tells
@@ -208,8 +212,9 @@ def _elsewhere(
 def _told(lm: Backbone, conditioning: Conditioning, ask: Ask) -> tuple[Prompt, Patches]:
     given = prompt(lm, conditioning)
     if len(given) + ask.max_new_tokens > lm.context:
-        raise ValueError(
-            f"a prompt of {len(given)} tokens and {ask.max_new_tokens} new ones exceed the window of {lm.context}"
+        raise WindowError(
+            f"a prompt of {len(given)} tokens and {ask.max_new_tokens} new ones exceed the window of {lm.context} that "
+            f"{lm.name} reads at once: nothing was cut, choose a model with a larger window"
         )
     return given, together(lm.base, conditioning.patches)
 

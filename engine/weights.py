@@ -33,6 +33,10 @@ class WeightsError(RuntimeError):
     """Weights that cannot be had. The message is one sentence that says what to do."""
 
 
+class Gated(WeightsError):
+    """The hub wants a licence accepted or a token first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A folder that transformers can load, and the name people know it by."""
@@ -81,28 +85,47 @@ def _shards(folder: Path) -> list[str]:
     return []
 
 
-def _from_hub(model: str) -> Path:
+def weight_bytes(weights: Weights) -> int:
+    """Bytes of the weight files: an upper bound of what bfloat16 needs unless they are already quantised."""
+    files = [p for pattern in ("model*.safetensors", "pytorch_model*.bin") for p in weights.folder.glob(pattern)]
+    return sum(path.stat().st_size for path in files)
+
+
+def is_here(model: str) -> bool:
+    """Whether the hub's cache holds all of a model, asked without a network."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
     try:
-        try:
-            return _local(Path(snapshot_download(model, allow_patterns=WANTED, local_files_only=True)))
-        except (OSError, WeightsError):  # not in the cache, or only its small files are
-            return _local(Path(snapshot_download(model, allow_patterns=WANTED)))
-    except HFValidationError as error:
-        raise WeightsError(f"{model!r} is neither a folder here nor a hub id (owner/name): check --model") from error
+        return bool(_local(Path(snapshot_download(model, allow_patterns=WANTED, local_files_only=True))))
+    except (OSError, ValueError, WeightsError):  # not in the cache, or only its small files are
+        return False
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return _local(Path(snapshot_download(model, allow_patterns=WANTED, local_files_only=is_here(model))))
     except (OSError, ValueError, WeightsError) as error:  # the hub client's own errors derive from the first two
-        if _is_refused(error):
-            raise WeightsError(
-                f"the hub does not give {model} to just anybody: open https://huggingface.co/{model} (if there is no "
-                "such page, check the name), accept the licence there and give a token by HF_TOKEN or `hf auth "
-                f"login`, or leave out --model to use the embedded {EMBEDDED}"
-            ) from error
-        raise WeightsError(
-            f"{model} is not in the hub cache and could not be fetched ({type(error).__name__}): connect to the "
-            f"network, give --model a local folder, or leave out --model to use the embedded {EMBEDDED}"
-        ) from error
+        raise trouble(model, error) from error
+
+
+def trouble(model: str, error: Exception) -> WeightsError:
+    """What went wrong at the hub, in words."""
+    from huggingface_hub.errors import HFValidationError
+
+    if isinstance(error, HFValidationError):
+        return WeightsError(f"{model!r} is neither a folder here nor a hub id (owner/name): check --model")
+    if _is_refused(error):
+        return Gated(
+            f"the hub does not give {model} to just anybody: open https://huggingface.co/{model} (if there is no "
+            "such page, check the name), accept the licence there and give a token by HF_TOKEN or `hf auth "
+            f"login`, or leave out --model to use the embedded {EMBEDDED}"
+        )
+    return WeightsError(
+        f"{model} is not in the hub cache and could not be fetched ({type(error).__name__}): connect to the "
+        f"network, give --model a local folder, or leave out --model to use the embedded {EMBEDDED}"
+    )
 
 
 def _is_refused(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS
-from engine.methods.base import Ask
+from engine.methods.base import PRESETS, Ask
 from engine.profile import Profile
+from studies import settings
 from studies.device import by_model, lent
 from studies.pairs import lacking, tidy, title
 from studies.store import Refused, Store
@@ -64,7 +65,8 @@ class Corner:
         if arm not in {one for _, one in self.ways(session)}:
             raise Refused("choose who writes first")
         payload = wish.about or secrets.choice(POOLS[wish.kind])
-        ask = Ask(wish.kind, payload, seed=secrets.randbits(48))
+        sampler = PRESETS[settings.read(self.store.db.folder).preset]
+        ask = replace(sampler, kind=wish.kind, payload=payload, seed=secrets.randbits(48))
         if not self._busy.acquire(blocking=False):
             raise Refused("a text is being written already: stop it, or wait for its end")
         self._stopping.clear()

@@ -5,9 +5,11 @@ import os
 import shutil
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,27 +19,38 @@ from huggingface_hub import HfApi
 
 from collectors.item import ImportReport
 from engine import encoder
+from engine.backbone import let_go
+from engine.plan import Quantize
+from engine.recommend.scorers import NEAREST
+from engine.weights import EMBEDDED, WeightsError
+from studies import settings
 from studies.afar import Copies, fetch
 from studies.database import StoreError, address, exists, forget_unused
 from studies.importing import UPLOADS, sweep
 from studies.ledger import Ledger
 from studies.limits import Limit
+from studies.models import Models, check_room
 from studies.ratings import Ballot, Rate, Standing, rates, standings
-from studies.session import CannotStart, Engine, Studio
+from studies.session import CHANGING, CannotStart, Engine, Studio
+from studies.settings import Settings
 from studies.store import Refused, Store
 from studies.turns import Turns
+from studies.wish import ANYTHING
 
 MOST = 64  # rooms open at a time
 IDLE = 15 * 60.0  # seconds after which a room that nobody uses is closed; what is in it stays
 KEPT = 30 * 24 * 3600.0  # seconds after which a visitor who did not come back is forgotten
 VISITORS = "visitors"
 SCHEMA = "visitor_"  # and the name of the folder
+PUT_DOWN = 60.0  # seconds that a change of the model waits for whoever is using the one before
 
 
 class House(ABC):
     """`hosted` says whether strangers come: then nobody sees another's room, and none may wear the machine out."""
 
     hosted: bool
+    models: Models | None = None  # at home, where the model runs in this process; elsewhere its owner chose
+    notice: str = ""  # what went otherwise than it was chosen, in words
 
     @abstractmethod
     def room(self, session: str, address: str = "") -> Studio:
@@ -82,25 +95,52 @@ class House(ABC):
 
 
 class Home(House):
-    """One room: every page that is opened here belongs to the same person."""
+    """One room: every page that is opened here belongs to the same person, who may change the model that writes.
+
+    `base` and `rank` are as in `Engine.load`, for the models to come; `chosen` is what writes now.
+    """
 
     hosted = False
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(
+        self,
+        studio: Studio,
+        chosen: Settings = Settings(),  # noqa: B008 - it is frozen
+        *,
+        seed: int = 0,
+        base: bool = True,
+        rank: str = NEAREST,
+        notice: str = "",
+        served: bool = False,
+    ) -> None:
+        self._studio: Studio | None = studio
+        self._store, self._claude, self._started = studio.store, studio.claude, False
+        self._seed, self._base, self._rank, self._wish = seed, base, rank, ANYTHING
+        self.chosen, self.notice = chosen, notice
+        self.models = None if served else Models(self)
+
+    @property
+    def studio(self) -> Studio:
+        """The room; raises Refused while one model is put down and the next is not there yet."""
+        if self._studio is None:
+            raise Refused(CHANGING)
+        return self._studio
 
     def room(self, session: str, address: str = "") -> Studio:
-        self.studio.enter(session)
-        return self.studio
+        studio = self.studio
+        studio.enter(session)
+        return studio
 
     def import_table(self, path: Path, columns: Sequence[str]) -> ImportReport:
         return self.studio.import_table(path, columns)
 
     def start(self) -> None:
+        self._started = True
         self.studio.start()
 
     def close(self) -> None:
-        self.studio.close()
+        if self._studio:
+            self._studio.close()
 
     def last(self) -> None:
         pass  # a vote is where it is kept once it is acknowledged
@@ -116,10 +156,90 @@ class Home(House):
 
     @property
     def folder(self) -> Path:
-        return self.studio.folder
+        return self._store.db.folder.resolve()
 
     def engine_line(self) -> str:
         return self.studio.engine_line()
+
+    # ---- another model in the same room: what lies on the table, votes, likes and fits stay
+
+    def change(self, model: str | None, quantize: Quantize, beside: bool) -> None:
+        """Let this model write from now on. `beside` says that it may be loaded while the one before is still there;
+        otherwise that one is put down first, and comes back where the new one cannot be loaded. Raises CannotStart with
+        the reason, Refused while something is taught or imported.
+        """
+        if self.studio.imports.under_way() or not self.studio.teacher.hold():
+            raise Refused("an import or a fit is under way: stop it or wait, then change the model")
+        if beside:
+            self._load_beside(model, quantize)
+        else:
+            self._load_instead(model, quantize)
+        self.chosen, self.notice = replace(self.chosen, model=model, quantize=quantize), ""
+
+    def _load_beside(self, model: str | None, quantize: Quantize) -> None:
+        before = self.studio
+        try:
+            engine = self._engine(model, quantize)
+        except BaseException:
+            before.teacher.let_go()
+            raise
+        while before.imports.under_way():  # it began meanwhile
+            time.sleep(0.1)
+        before.close()
+        self._wish = before.worker.wish
+        self._open(engine)
+
+    def _load_instead(self, model: str | None, quantize: Quantize) -> None:
+        self._put_down()
+        why = ""
+        try:
+            engine = self._engine(model, quantize)
+        except Exception as error:
+            why = str(error)  # and no more of it: its frames hold what was loaded so far
+        if why:
+            let_go()
+            self._go_back()
+            raise CannotStart(f"{self.studio.lm.name} goes on: {why}")
+        self._open(engine)
+
+    def _put_down(self) -> None:
+        """Close the room and wait until nobody holds its model. Raises Refused, the room open again, where one does."""
+        studio, self._studio = self.studio, None
+        studio.close()
+        self._wish = studio.worker.wish
+        lm, model = weakref.ref(studio.lm), weakref.ref(studio.lm.model)
+        del studio
+        deadline = time.monotonic() + PUT_DOWN
+        while model():
+            let_go()
+            if time.monotonic() > deadline:
+                if there := lm():
+                    self._open(Engine.around(there, self.folder, self._claude, self._rank))
+                else:
+                    self._go_back()
+                raise Refused("the model that writes is needed right now: try again in a moment")
+            time.sleep(0.05)
+
+    def _go_back(self) -> None:
+        """Load what wrote before or, where even that fails, the embedded model."""
+        for there in (self.chosen, replace(self.chosen, model=None, quantize="auto")):
+            try:
+                self._open(self._engine(there.model, there.quantize))
+                self.chosen = there
+                return
+            except CannotStart:
+                continue
+        raise CannotStart("no model can be loaded any more: start Palate again; what was stored is safe")
+
+    def _engine(self, model: str | None, quantize: Quantize) -> Engine:
+        return Engine.writing(self.folder, model, quantize, self._claude, self._base, self._rank)
+
+    def _open(self, engine: Engine) -> None:
+        studio = Studio(self._store, engine.lm, self._seed, engine.claude, engine.ranks)
+        studio.worker.wish = self._wish
+        if self._started:
+            studio.start()
+        self._studio = studio
 
 
 class Hosted(House):
@@ -254,7 +374,7 @@ def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | N
     """Open the data folder, its tables where `Studio.open` has them, and load the models, as `Engine.load` says; raises
     CannotStart."""
     if not hosted:
-        return Home(Studio.open(data_dir, seed=seed, database_url=database_url, **engine))
+        return _open_home(data_dir, seed, database_url=database_url, **engine)
     url = address(database_url)
     try:
         (data_dir / VISITORS).mkdir(parents=True, exist_ok=True)
@@ -265,3 +385,23 @@ def open_house(data_dir: Path, *, hosted: bool, seed: int, database_url: str | N
         raise CannotStart(str(error)) from error
     loaded, dataset = Engine.load(data_dir, **engine), os.environ.get("PALATE_DATASET", "")
     return Hosted(data_dir, loaded, seed, url=url, dataset=dataset, api=HfApi() if dataset else None)
+
+
+def _open_home(data_dir: Path, seed: int, model: str | None = None, quantize: Quantize = "auto", **engine: Any) -> Home:
+    """With the model that was chosen last, unless one is named now; with the embedded one where that cannot be had."""
+    if engine.get("runs", "process") != "process":  # a server has its model
+        return Home(Studio.open(data_dir, seed=seed, model=model, quantize=quantize, **engine), served=True)
+    kept = settings.read(data_dir)
+    chosen, notice = Settings(model, quantize), ""
+    more = {"seed": seed, "base": engine.get("base", True), "rank": engine.get("rank", NEAREST)}
+    if model is None and kept.model is not None:
+        chosen = Settings(kept.model, kept.quantize if quantize == "auto" else quantize)
+        try:
+            check_room(chosen.model, chosen.quantize)
+            studio = Studio.open(data_dir, seed=seed, model=chosen.model, quantize=chosen.quantize, **engine)
+            return Home(studio, chosen, **more)
+        except (CannotStart, Refused, WeightsError) as error:
+            chosen = Settings(None, quantize)
+            notice = f"The model chosen last is not used: {str(error).rstrip('.')}. {EMBEDDED} writes instead."
+    studio = Studio.open(data_dir, seed=seed, model=chosen.model, quantize=chosen.quantize, **engine)
+    return Home(studio, chosen, notice=notice, **more)

@@ -1,9 +1,10 @@
 """Writing what will be shown: the schedule's next pairs, all in one decode, each stored before anybody sees it."""
 
 import itertools
+import json
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from collectors.item import clean_text
@@ -11,7 +12,7 @@ from engine import learning
 from engine.backbone import Backbone
 from engine.decode import Generation, decode
 from engine.methods import ARMS, arm_id
-from engine.methods.base import Ask, Method
+from engine.methods.base import PRESETS, USUAL, Ask, Method
 from engine.methods.history import History
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
@@ -30,22 +31,27 @@ LEFT_OUT = "it takes part once you choose it on the Train page"
 QUOTES = '"\u201c\u201d'
 HUMAN_SEARCH = 5_000  # unseen posts that are looked through
 HUMAN_CHOICE = 50  # unseen posts among which the next is drawn
+SUPERSEDED = "superseded"  # why a pair was never shown: it was written for another schedule, model or sampler
+SAMPLER = ("temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens")
 MAX_ATTEMPTS = 4  # a position that stays void that often is given up, so that nobody waits for ever
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom we write for, at this moment: the profile, which summary stands in it, the schedule's seed, and what they
-    want to judge."""
+    """Whom we write for, at this moment: the profile, which summary stands in it, the schedule's seed, what they want
+    to judge, and the sampler."""
 
     profile: Profile
     summary: str | None
     seed: int
     wish: Wish = ANYTHING
+    preset: str = USUAL  # the sampler's name
 
     def schedule(self, arms: Sequence[str]) -> str:
-        """The name of the schedule that holds while these arms take part."""
-        return schedule_id(self.seed, [*arms, *self.wish.parts])
+        """The name of the schedule that holds while these arms take part; each sampler has its own, so that the arms
+        are balanced under each."""
+        sampler = [] if self.preset == USUAL else [f"preset {self.preset}"]
+        return schedule_id(self.seed, [*arms, *self.wish.parts, *sampler])
 
     def about(self, position: int, topic: str) -> str:
         """What the pair at `position` is about, where the schedule says `topic`."""
@@ -81,6 +87,19 @@ def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
     """How many pairs of the schedule that holds now wait to be shown."""
     schedule = person.schedule(arms_for(store, lm, person))
     return sum(waiting["schedule"] == schedule for waiting in store.ready(person.profile.user, "pair"))
+
+
+def supersede(store: Store, rater: str, engine: str, preset: str) -> int:
+    """Take out what waits to be shown and was written by another model or with another sampler: nobody has seen it.
+    Returns how many were taken out."""
+    sampler, out = asdict(PRESETS[preset]), 0
+    for kind in ("pair", "card"):
+        for waiting in store.ready(rater, kind):
+            ask = json.loads(waiting["ask"])
+            if waiting["engine"] != engine or any(ask[name] != sampler[name] for name in SAMPLER):
+                store.void(waiting["id"], SUPERSEDED)
+                out += 1
+    return out
 
 
 def _humans(store: Store, profile: Profile, *, also_waiting: bool = False) -> list[Candidate]:
@@ -120,8 +139,9 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     schedule = person.schedule(arms)
     humans = _humans(store, profile)
     slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
+    sampler = replace(PRESETS[person.preset], kind=person.wish.kind)
     asks = {
-        p: Ask(person.wish.kind, person.about(p, slots[p].topic), seed=ask_seed(schedule, p, attempts[p]))
+        p: replace(sampler, payload=person.about(p, slots[p].topic), seed=ask_seed(schedule, p, attempts[p]))
         for p in slots
     }
     wanted = {position: (slots[position], ask) for position, ask in asks.items()}
@@ -153,7 +173,7 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
         shown += reason is None
     for waiting in store.ready(profile.user, "pair") if shown else []:
         if waiting["schedule"] != schedule:
-            store.void(waiting["id"], "superseded")
+            store.void(waiting["id"], SUPERSEDED)
     return shown
 
 
@@ -168,7 +188,7 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     arm = arms[turn % len(arms)]
     feed = ("feed", profile.digest)  # other likes, other topics: a restart does not write the same cards again
     topic = slot(person.seed, feed, turn).topic
-    ask = Ask(payload=topic, seed=ask_seed(schedule_id(person.seed, feed), turn, 0))
+    ask = replace(PRESETS[person.preset], payload=topic, seed=ask_seed(schedule_id(person.seed, feed), turn, 0))
     wanted = {0: (Slot(arm, arm, topic), ask)}
     candidate = by_model(write_texts, lm, store.db.folder, profile, wanted)[0, arm]
     reason = void_reason_of(candidate, None, ask, profile)
@@ -200,8 +220,9 @@ def _next_slots(
     slots: dict[int, Slot] = {}
     attempts: dict[int, int] = {}
     for position in itertools.count():
-        tried = filled[position]["attempts"] if position in filled else 0
-        if tried and (filled[position]["good"] or tried >= MAX_ATTEMPTS):
+        row = filled.get(position, {"attempts": 0, "good": 0, "superseded": 0})
+        tried = row["attempts"]
+        if row["good"] or tried - row["superseded"] >= MAX_ATTEMPTS:
             continue
         there = slot(person.seed, arms, position)
         needed = HUMAN in (there.left, there.right)

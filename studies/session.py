@@ -32,6 +32,7 @@ from engine.server import ServerError
 from engine.state import StateError
 from engine.summary import MAX_CHARS, MAX_DISLIKES, MAX_LIKES
 from engine.weights import EMBEDDED, WeightsError
+from studies import settings
 from studies.corner import Corner
 from studies.database import Row, StoreError, address
 from studies.device import NO_TIME, Lender, by_model, lend, lent
@@ -40,7 +41,7 @@ from studies.importing import UPLOADS, Imports, sweep
 from studies.ledger import Tell
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
-from studies.pairs import LEFT_OUT, lacking, selected, title
+from studies.pairs import LEFT_OUT, lacking, selected, supersede, title
 from studies.schedule import HUMAN
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
@@ -61,6 +62,7 @@ GENERATED_EVERY = 5  # of the feed's cards one was written by the model, so that
 PATIENCE = 60.0  # seconds
 CATCH_UP = 5.0  # seconds that the Train page waits until the worker has seen the latest reactions
 MAX_DRAFTS = 6  # reasons in one go
+CHANGING = "the model is being changed: try again in a moment"
 TERMS = (
     f"The texts of at most {MAX_LIKES} posts that you liked and {MAX_DISLIKES} that you disliked, cut to {MAX_CHARS} "
     "characters, go to {recipient}, again whenever you like or dislike something. There {model} writes the summary of "
@@ -100,13 +102,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side was, told after the vote. `because` are the likes that its prompt held."""
+    """What one side was, told after the vote. `because` are the likes that its prompt held, of which `shortened` did
+    not stand there whole."""
 
     arm: str
     title: str
     because: tuple[str, ...]
     tokens: int
     seconds: float  # of the decode that wrote it, together with what else that wrote; 0 for a person's post
+    shortened: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +225,38 @@ class Engine:
         try:
             encoder.use(sentence_encoder)
             claude = Claude.from_environment(summary_model) if summary_model else None
+        except CANNOT_OPEN as error:
+            raise CannotStart(str(error)) from error
+        return cls.writing(data_dir, model, quantize, claude, base, rank, runs, base_url, gpu)
+
+    @classmethod
+    def writing(
+        cls,
+        data_dir: Path,
+        model: str | None,
+        quantize: Quantize,
+        claude: Claude | None,
+        base: bool,
+        rank: str,
+        runs: Runs = "process",
+        base_url: str | None = None,
+        gpu: Lender | None = None,
+    ) -> "Engine":
+        """The same over the encoder in use, which never changes while the app runs; raises CannotStart."""
+        try:
             lm = opened(runs, base_url, model, quantize)
             if base:
                 stand_on(lm, data_dir)
             if gpu:
                 lend(lm, gpu)
-            return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
+            return cls.around(lm, data_dir, claude, rank)
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
+
+    @classmethod
+    def around(cls, lm: Backbone, data_dir: Path, claude: Claude | None, rank: str) -> "Engine":
+        """The same with a model that is loaded already; raises StateError."""
+        return cls(lm, claude, None if rank == NEAREST else scorer(rank, lm, data_dir))
 
 
 class Studio:
@@ -261,7 +289,7 @@ class Studio:
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
         self.corner = Corner(store, lm, self.worker.turns, self._profile)
-        self.own = Own(store, self.worker, self._profile, self._writing, self._forget, self._uploads)
+        self.own = Own(store, self.worker, self._profile, self.busy, self._forget, self._uploads)
         self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
         self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
 
@@ -291,12 +319,14 @@ class Studio:
 
     def start(self) -> None:
         sweep(self._uploads)
+        supersede(self.store, ME, self.lm.fingerprint, settings.read(self.folder).preset)
         self.worker.start()
 
     def close(self) -> None:
         self.worker.close()
 
-    def _writing(self) -> bool:
+    def busy(self) -> bool:
+        """Whether an import or a fit is under way."""
         return self.imports.under_way() or self.teacher.busy()
 
     def _forget(self) -> None:
@@ -450,6 +480,8 @@ class Studio:
         deadline = time.monotonic() + patience
         failures = self.worker.failures
         while isinstance(told := self.pair_now(session), Waiting):
+            if self.worker.closed:
+                raise NotReady(CHANGING)
             if self.worker.failures > failures:
                 raise NotReady(f"no pair could be written ({self._why()}): try again")
             if (left := deadline - time.monotonic()) <= 0:
@@ -524,16 +556,13 @@ class Studio:
     def _reveal(self, choice: str, row: Row) -> Reveal:
         likes = {side: json.loads(row[f"{side}_evidence"]) for side in ("left", "right")}
         items = self.store.items({i for ids in likes.values() for i in ids})
-        sides = [
-            Side(
-                arm=row[f"{side}_arm"],
-                title=title(row[f"{side}_arm"]),
-                because=tuple(items[i].text for i in likes[side] if i in items),
-                tokens=row[f"{side}_tokens"],
-                seconds=row[f"{side}_seconds"],
-            )
-            for side in ("left", "right")
-        ]
+        sides = []
+        for side in ("left", "right"):
+            arm, told = row[f"{side}_arm"], [items[i] for i in likes[side] if i in items]
+            same = arm in ARMS and row["engine"] == self.lm.fingerprint  # another model counts tokens otherwise
+            cut = ARMS[arm].shortened(self.lm, told) if same else 0
+            because = tuple(item.text for item in told)
+            sides.append(Side(arm, title(arm), because, row[f"{side}_tokens"], row[f"{side}_seconds"], cut))
         ask = json.loads(row["ask"])
         return Reveal(choice, ask["kind"], ask["payload"], sides[0], sides[1], again=row["purpose"] == "repeat")
 

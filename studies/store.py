@@ -423,18 +423,20 @@ class Store:
         )
 
     def filled(self, rater: str, schedule: str) -> list[Row]:
-        """The positions of this schedule that were tried, in order: position, attempts, good (how many not void)."""
+        """The positions of this schedule that were tried, in order: position, attempts, good (how many not void),
+        superseded (how many were fit to be shown, and taken out)."""
         return self.db.rows(
-            """select position, count(*) as attempts, sum(case when void_reason is null then 1 else 0 end) as good
+            """select position, count(*) as attempts, sum(case when void_reason is null then 1 else 0 end) as good,
+            sum(case when void_reason = 'superseded' then 1 else 0 end) as superseded
             from trial where rater = :rater and schedule = :schedule group by position order by position""",
             rater=rater,
             schedule=schedule,
         )
 
     def ready(self, rater: str, kind: str) -> list[Row]:
-        """Trials that wait to be shown, oldest first: id, schedule."""
+        """Trials that wait to be shown, oldest first: id, schedule, ask (JSON), engine."""
         return self.db.rows(
-            """select id, schedule from trial where rater = :rater and kind = :kind and shown_at is null
+            """select id, schedule, ask, engine from trial where rater = :rater and kind = :kind and shown_at is null
             and void_reason is null order by made_at, position""",
             rater=rater,
             kind=kind,

@@ -65,6 +65,13 @@ class Teacher:
     def busy(self) -> bool:
         return self._busy.locked()
 
+    def hold(self) -> bool:
+        """Let nothing be taught until `let_go`; False, and nothing held, while something is."""
+        return self._busy.acquire(blocking=False)
+
+    def let_go(self) -> None:
+        self._busy.release()
+
     def teachable(self) -> list[str]:
         """The arms that learn from many people."""
         return [arm for arm, m in ARMS.items() if has_state(m) and not m.personal]
@@ -133,7 +140,7 @@ class Teacher:
         work: Callable[[OnProgress], tuple[Trained, dict[str, object]]],
     ) -> Iterator[Fitting]:
         if not self._busy.acquire(blocking=False):
-            raise Refused("something is being taught already: wait, or stop it")
+            raise Refused("something is being taught already, or the model changed: wait, or stop it")
         told: queue.Queue[Progress | tuple[Trained, dict[str, object]] | Exception] = queue.Queue()
 
         def run() -> None:

@@ -13,10 +13,12 @@ from dataclasses import asdict, replace
 from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
+from engine.decode import WindowError
 from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, representatives
 from engine.recommend.scorer import Scorer
 from engine.server import ServerError
 from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
+from studies import settings
 from studies.database import Row, StoreError
 from studies.device import by_model
 from studies.pairs import Person, make_card, make_pairs, ready_pairs
@@ -104,8 +106,9 @@ class Worker(threading.Thread):
             except Exception as error:  # whatever a model or disk throws, the app goes on and says so
                 away = False
                 log.exception("the next texts could not be written")
-                known = isinstance(error, StoreError)
-                self._fail(f"{type(error).__name__}: {error}", str(error) if known else "the model failed")
+                known = isinstance(error, StoreError | WindowError)
+                why = str(error) if isinstance(error, WindowError) else f"{type(error).__name__}: {error}"
+                self._fail(why, str(error) if known else "the model failed")
 
     def _fail(self, why: str, trouble: str) -> None:
         with self._changed:
@@ -113,6 +116,11 @@ class Worker(threading.Thread):
             self.failures += 1
             self.failing = True
             self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it writes no more."""
+        return self._closing.is_set()
 
     def close(self) -> None:
         """End the thread after the decode that is under way."""
@@ -210,7 +218,8 @@ class Worker(threading.Thread):
     def _person(self) -> Person:
         self.read()
         self.read_summary()
-        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed, self.wish)
+        preset = settings.read(self.store.db.folder).preset
+        return Person(self.profile, self._summary["id"] if self._summary else None, self.seed, self.wish, preset)
 
     def read_summary(self) -> None:
         """Let the latest summary stand in the profile."""

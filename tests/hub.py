@@ -1,94 +1,111 @@
-"""A stand-in for the Hugging Face hub on this machine: one dataset, as far as its own library asks for it here."""
+"""A stand-in for the model hub on this machine: as much of its HTTP as the hub's own client asks for."""
 
-import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-SHA = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "c" * 40
 
 
 @dataclass
 class Hub:
-    """`files` is what the dataset holds; while `down` every request is refused."""
+    """`folder` is what `someone/model` holds. `gated`: it wants a token. `breaks`: bytes after which the next GETs of
+    a large file break off. `delay`: seconds between two blocks of it."""
 
+    folder: Path
+    gated: bool = False
+    breaks: list[int] = field(default_factory=list)
+    block: int = 1 << 16
+    delay: float = 0.0
+    ranges: list[tuple[str, str]] = field(default_factory=list)  # (file, Range) of every GET of a file
     url: str = ""
-    private: bool = True
-    down: bool = False
-    files: dict[str, bytes] = field(default_factory=dict)
-    created: list[dict[str, Any]] = field(default_factory=list)
-    commits: int = 0
-    squashed: int = 0
-    tokens: set[str] = field(default_factory=set)
+    name: str = "someone/model"
+
+
+@cache
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager
-def hub() -> Iterator[Hub]:
-    held = Hub()
+def serving(folder: Path) -> Iterator[Hub]:
+    hub = Hub(folder)
+    waiting = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        def do_HEAD(self) -> None:
+            self._file(body=False)
 
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            held.tokens.add(self.headers.get("Authorization", ""))
-            path = unquote(urlparse(self.path).path)
-            if held.down:
-                return self.say({"error": "not today"}, 403)  # of a 500 the library would try again for half a minute
-            if path == "/api/repos/create":
-                held.created.append(json.loads(body))
-                return self.say({"url": f"{held.url}/datasets/me/votes", "id": "me/votes"})
-            if "/preupload/" in path:
-                asked = json.loads(body)["files"]
-                return self.say(
-                    {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]}
-                )
-            if "/commit/" in path:
-                for line in body.splitlines():
-                    told = json.loads(line)
-                    if told["key"] == "file":
-                        held.files[told["value"]["path"]] = base64.b64decode(told["value"]["content"])
-                held.commits += 1
-                url = f"{held.url}/datasets/me/votes/commit/{SHA}"
-                return self.say({"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""})
-            if "/super-squash/" in path:
-                held.squashed += 1
-                return self.say({"sha": SHA})
-            if "/resolve/" in path:
-                return self.say(held.files[path.rsplit("/", 1)[1]])
-            if "/tree/" in path:
-                rows = [{"type": "file", "path": p, "size": len(b), "oid": SHA} for p, b in held.files.items()]
-                return self.say(rows)
-            names = [{"rfilename": name} for name in held.files]
-            return self.say({"id": "me/votes", "sha": SHA, "private": held.private, "siblings": names, "tags": []})
+        def do_GET(self) -> None:
+            if self.path.startswith(f"/api/models/{hub.name}/tree/"):
+                self._json([self._entry(path) for path in sorted(hub.folder.iterdir())])
+            elif self.path.startswith(f"/api/models/{hub.name}"):
+                self._json({"id": hub.name, "sha": COMMIT, "siblings": [], "private": False, "gated": hub.gated})
+            else:
+                self._file(body=True)
 
-        do_GET = do_POST = do_HEAD = answer
+        def _entry(self, path: Path) -> dict[str, Any]:
+            oid = digest(path)
+            told: dict[str, Any] = {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": oid[:40]}
+            if path.suffix == ".safetensors":
+                told["lfs"] = {"oid": oid, "size": told["size"], "pointerSize": 130}
+            return told
 
-        def say(self, told: Any, status: int = 200) -> None:
-            raw = told if isinstance(told, bytes) else json.dumps(told).encode()
+        def _json(self, said: Any) -> None:
+            content = json.dumps(said).encode()
+            self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(content))})
+            self.wfile.write(content)
+
+        def _head(self, status: int, headers: dict[str, str]) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.send_header("ETag", f'"{hashlib.sha1(raw).hexdigest()}"')
-            self.send_header("X-Repo-Commit", SHA)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(raw)
 
-        def log_message(self, *told: Any) -> None:
+        def _file(self, body: bool) -> None:
+            found = re.fullmatch(rf"/{hub.name}/resolve/\w+/([\w.-]+)", self.path)
+            path = hub.folder / found[1] if found else None
+            if path is None or not path.is_file():
+                return self._head(404, {"X-Error-Code": "RepoNotFound", "Content-Length": "0"})
+            if hub.gated and "Authorization" not in self.headers:
+                return self._head(401, {"X-Error-Code": "GatedRepo", "Content-Length": "0"})
+            content = path.read_bytes()
+            etag = self._entry(path).get("lfs", {}).get("oid") or self._entry(path)["oid"]
+            told = self.headers.get("Range", "")
+            start = int(re.sub(r"\D", "", told) or 0)
+            headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Content-Length": str(len(content) - start)}
+            if start:
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self._head(206 if told else 200, headers)
+            if not body:
+                return None
+            hub.ranges.append((path.name, told))
+            most = hub.breaks.pop(0) if hub.breaks and path.suffix == ".safetensors" else len(content)
+            try:
+                for at in range(start, min(len(content), start + most), hub.block):
+                    self.wfile.write(content[at : min(at + hub.block, start + most)])
+                    if hub.delay and path.suffix == ".safetensors":
+                        waiting.wait(hub.delay)
+            except OSError:  # the client went away
+                pass
+            self.close_connection = True
+            return None
+
+        def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield held
-    finally:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield hub
+        waiting.set()
         server.shutdown()
-        server.server_close()

@@ -26,7 +26,7 @@ from app import main
 from demo.space import space
 from studies.benchmarks.app_process import AppProcess
 from studies.store import Store
-from tests.hub import Hub, hub
+from tests.dataset_hub import Hub, hub
 from tests.studies.test_rooms import FILE, fill, write_files
 
 README = Path(__file__).parents[1] / "README.md"

@@ -16,7 +16,7 @@
     "?": ["#help-keys > summary"],
     Escape: ["#write-stop"],
   };
-  const tabs = { f: "feed", c: "compare", w: "write", r: "results", t: "train", a: "about" };
+  const tabs = { f: "feed", c: "compare", w: "write", r: "results", t: "train", m: "models", a: "about" };
   const seen = (element) => element && element.offsetParent !== null;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey && event.key === "Enter" && seen(document.querySelector("#write-go"))) {

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from collectors.item import Item
 from engine.backbone import PREFIX, Backbone, Facility, Message
 from engine.patches import Patches
 from engine.profile import Profile
@@ -52,6 +53,14 @@ class Ask:
         if self.kind == "task":
             return self.payload
         return INSTRUCTIONS[self.kind].format(self.payload)
+
+
+USUAL = "usual"
+PRESETS = {  # samplers by name, each equal for all arms; whoever asks puts in what is wanted and the seed
+    "careful": Ask(temperature=0.5, top_p=0.9, top_k=20, repetition_penalty=1.1),
+    USUAL: Ask(),
+    "wild": Ask(temperature=1.1, top_p=0.98, top_k=200, repetition_penalty=1.15, max_new_tokens=72),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +134,10 @@ class Method(ABC):
         """
         return {}
 
+    def shortened(self, lm: Backbone, items: Sequence[Item]) -> int:
+        """How many of the items that it was told about do not stand whole in what the model reads."""
+        return 0
+
     @property
     def learned_as(self) -> "Method":
         """Whose state it uses: its own, or that of the method it wraps."""
@@ -140,4 +153,4 @@ class Method(ABC):
         """Turn a request for this person into what the decoder is told; differentiable in `state`."""
 
 
-__all__ = ["PREFIX", "Ask", "Conditioning", "Contrast", "Method", "Score", "State"]
+__all__ = ["PREFIX", "PRESETS", "USUAL", "Ask", "Conditioning", "Contrast", "Method", "Score", "State"]

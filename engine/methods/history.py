@@ -4,7 +4,7 @@ The plainest way to personalise (LaMP, arXiv 2304.11406, section 3.2, with recen
 budget is LaMP's as well: shared evenly, and what a short example leaves, the next may use.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -42,12 +42,20 @@ class History(Method):
         )
         return Conditioning(({"role": "user", "content": content},), evidence=tuple(item.id for item in likes))
 
+    def shortened(self, lm: Backbone, items: Sequence[Item]) -> int:
+        return sum(lm.cut(item.text, share) != item.text for item, share in self._shares(lm, items))
+
     def _shown(self, lm: Backbone, items: Sequence[Item]) -> str:
         lines: list[str] = []
+        for item, share in self._shares(lm, items):
+            short = lm.cut(item.text, share)
+            lines.append(" ".join((short if short == item.text else f"{short} ...").split()))
+        return "\n".join(f"- {line}" for line in lines)
+
+    def _shares(self, lm: Backbone, items: Sequence[Item]) -> Iterator[tuple[Item, int]]:
+        """Each item, and how many tokens of it may stand in the prompt."""
         left = self.max_tokens
         for place, item in enumerate(items):
             fair = left // (len(items) - place)
             left -= min(lm.count(item.text), fair)
-            short = lm.cut(item.text, fair)
-            lines.append(" ".join((short if short == item.text else f"{short} ...").split()))
-        return "\n".join(f"- {line}" for line in lines)
+            yield item, fair

@@ -5,6 +5,7 @@ The query is the payload, never the instruction, which would find the same items
 that is by cosine.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.item import Item
 from engine.backbone import Backbone
 from engine.encoder import encode
 from engine.methods.base import Ask, Conditioning, Method, State
@@ -39,6 +41,9 @@ class Retrieval(Method):
     def lacks(self, lm: Backbone, profile: Profile) -> str | None:
         # with k likes or fewer it would say what the inner method says
         return needs_likes(profile, self.k + 1) or self.inner.lacks(lm, profile)
+
+    def shortened(self, lm: Backbone, items: Sequence[Item]) -> int:
+        return self.inner.shortened(lm, items)
 
     def condition(self, lm: Backbone, profile: Profile, state: State, ask: Ask) -> Conditioning:
         liked = [

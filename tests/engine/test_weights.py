@@ -15,7 +15,6 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 from huggingface_hub.utils import hf_raise_for_status
 
 import engine.weights
-from engine.backbone import _weight_bytes
 from engine.weights import (
     EMBEDDED,
     GGUF,
@@ -26,6 +25,7 @@ from engine.weights import (
     cache_folder,
     embedded,
     find,
+    weight_bytes,
 )
 
 ROOT = Path(engine.weights.__file__).parents[1]
@@ -453,4 +453,4 @@ def test_a_repository_that_holds_its_weights_twice_is_fetched_and_counted_once(t
     assert fetched == {*names} - {"consolidated.safetensors", "README.md"}
     for name in names:
         (tmp_path / name).write_bytes(b"x" * 10)
-    assert _weight_bytes(engine.weights.Weights("twice", tmp_path)) == 20
+    assert weight_bytes(engine.weights.Weights("twice", tmp_path)) == 20

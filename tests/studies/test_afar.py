@@ -13,7 +13,7 @@ from studies.afar import Copies, fetch
 from studies.house import Hosted
 from studies.ledger import Ledger
 from studies.session import CannotStart, Engine
-from tests.hub import Hub, hub
+from tests.dataset_hub import Hub, hub
 from tests.studies.test_ledger import ADA, BOB, VOTE
 from tests.studies.test_session import Talker
 

@@ -298,14 +298,14 @@ def test_ready_counts_kinds_apart_and_the_oldest_comes_first(store: Store, monke
 
 
 def test_filled_tells_attempts_and_successes_of_each_position(store: Store) -> None:
-    for position, reason in ((1, None), (0, "empty"), (0, "telltale"), (2, "empty"), (2, None)):
+    for position, reason in ((1, None), (0, "empty"), (0, "superseded"), (2, "empty"), (2, None)):
         pair(store, schedule="s", position=position, void_reason=reason)
     pair(store, schedule="another", position=9)
     pair(store, rater="you", schedule="s", position=9)
     assert store.filled("me", "s") == [
-        {"position": 0, "attempts": 2, "good": 0},
-        {"position": 1, "attempts": 1, "good": 1},
-        {"position": 2, "attempts": 2, "good": 1},
+        {"position": 0, "attempts": 2, "good": 0, "superseded": 1},
+        {"position": 1, "attempts": 1, "good": 1, "superseded": 0},
+        {"position": 2, "attempts": 2, "good": 1, "superseded": 0},
     ]
 
 
