@@ -11,7 +11,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, corner, feed, imports, profile, results, study, train
+from demo import about, author, compare, corner, feed, imports, judging, profile, recommend, results, study, train
 from demo.visitor import NoUploads, VisitorCookie, back_from_reddit
 from studies.checking import told as told  # for app.py, which imports from here alone
 from studies.house import House
@@ -22,6 +22,7 @@ from studies.session import CannotStart
 from studies.signing import BACK
 
 ASSETS = Path(__file__).parent / "assets"
+AT_HOME = ("study",)  # tabs for whoever owns the machine: a dry run keeps it busy
 MAX_FILE = "200mb"  # that a stranger may bring to a study; at home the machine is one's own
 
 
@@ -31,9 +32,12 @@ TABS: dict[str, Callable[[House, gr.Tab], None]] = {
     "compare": compare.tab,
     "write": corner.tab,
     "results": results.tab,
+    "judge": judging.tab,
+    "recommend": recommend.tab,
     "import": imports.tab,
     "taste": profile.tab,
     "train": train.tab,
+    "study": author.tab,
     "about": about.tab,
 }
 
@@ -45,6 +49,8 @@ def build(house: House) -> gr.Blocks:
         gr.HTML('<h1 id="title">Palate</h1><p id="motto">Humour is personal. Prove it blind.</p>')
         with gr.Tabs(elem_id="tabs"):
             for name, tab in TABS.items():
+                if house.hosted and name in AT_HOME:
+                    continue
                 with gr.Tab(name.capitalize(), elem_id=f"tab-{name}") as opened:
                     tab(house, opened)
         gr.HTML((ASSETS / "help.html").read_text(encoding="utf-8"), elem_id="help")
@@ -68,9 +74,8 @@ def serve(house: House, host: str, port: int) -> str:
     routes = [Route(BACK, back_from_reddit(house)), Route(results.REPORT, results.report_of(house))]
     home = not house.hosted
     limit = None if home else MAX_FILE
-    return _launch(
-        build(house), host, port, ["call.js", "feed.js", "compare.js"], routes, [], home=home, max_file_size=limit
-    )
+    scripts = ["call.js", "feed.js", "compare.js", "recommend.js", "author.js"]
+    return _launch(build(house), host, port, scripts, routes, [], home=home, max_file_size=limit)
 
 
 def serve_study(room: Room, host: str, port: int) -> str:

@@ -38,7 +38,9 @@ from studies.fetching import Fetching
 from studies.importing import UPLOADS, Imports, sweep
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
+from studies.own_judge import OwnJudge
 from studies.pairs import LEFT_OUT, lacking, selected, title
+from studies.recommending import Recommending, source_of
 from studies.schedule import HUMAN
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
@@ -250,6 +252,8 @@ class Studio:
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
         self.corner = Corner(store, lm, self.worker.turns, self._profile)
+        self.judging = OwnJudge(store, lm, self.worker.turns, self._profile, self._coming_again)
+        self.recommending = Recommending(store, lm, self.worker.turns, self._profile, self.worker.poke)
         self.own = Own(store, self.worker, self._profile, self._writing, self._forget, self._uploads)
         self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
         self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
@@ -283,14 +287,17 @@ class Studio:
         self.worker.start()
 
     def close(self) -> None:
+        self.judging.stop()
         self.worker.close()
 
     def _writing(self) -> bool:
-        return self.imports.under_way() or self.teacher.busy()
+        parts = (self.teacher, self.judging, self.recommending)
+        return self.imports.under_way() or any(part.busy() for part in parts)
 
     def _forget(self) -> None:
         self.imports.forget()
         self.reddit.forget()
+        self.recommending.forget()
         self._lately.clear()
 
     def import_table(self, path: Path, columns: Sequence[str] = ()) -> ImportReport:
@@ -381,8 +388,7 @@ class Studio:
         item = self.store.items([row["item_id"]])[row["item_id"]] if row["item_id"] else None
         if item is None or item.maker == "model":
             return Reacted(choice, "written for you by the model")
-        origin = "the sample feed" if item.maker == "project" else "your import"
-        return Reacted(choice, f"from {item.community}, {origin}" if item.community else f"from {origin}")
+        return Reacted(choice, source_of(item))
 
     def say_why(self, session: str, card: str, why: str) -> None:
         """Keep why the person likes a card that they liked. Raises Refused for any other."""
@@ -466,9 +472,16 @@ class Studio:
         main, again = self.store.ballots(), self.store.ballots("repeat")
         if len(main) < (len(again) + 1) * REPEAT_EVERY:
             return None
-        twice = {ballot.repeats for ballot in again}
-        old = [b.trial for b in main[-REPEAT_EVERY:-REPEAT_AFTER] if b.choice != "skip" and b.trial not in twice]
+        old = self._coming_again()
         return self.store.show_again(old[0], session) if old else None
+
+    def _coming_again(self) -> list[str]:
+        """Judged pairs of which the first will be asked again, when its turn has come: until then nothing may remind
+        the person of what they said."""
+        main, again = self.store.ballots(), self.store.ballots("repeat")
+        at, twice = max(len(main), (len(again) + 1) * REPEAT_EVERY), {ballot.repeats for ballot in again}
+        old = main[at - REPEAT_EVERY : at - REPEAT_AFTER]
+        return [b.trial for b in old if b.choice != "skip" and b.trial not in twice]
 
     def wish(self, session: str, kind: str, about: str) -> Wish:
         """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""
