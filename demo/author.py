@@ -108,7 +108,7 @@ def rehearsed(now: Rehearsal) -> str:
         f"raters count; trials that do not: {voids or 'none'}.{catches} A person takes about {now.minutes} "
         f"minutes, all of these {now.minutes * now.raters}.{stopped}</p>"
         f"{_table('Pairs', 'strength', now.pairs, '{:+.2f}')}{_table('Single texts', 'liked', now.alone, '{:.0%}')}"
-        "<p><small>Texts and raters are made up: each rater was given a taste for the arms, the first of the file the "
+        "<p><small>Texts and raters are made up: each rater was given a taste for the arms, the first of the file "
         "the best, and votes by it, with noise. Where intervals of two arms overlap, so many raters cannot tell them "
         "apart: take more, or more blocks. How good the real texts are nobody knows beforehand.</small></p></div>"
     )
