@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from collectors.item import Item, Signal
@@ -15,7 +14,8 @@ from studies.store import ME, Candidate, Store, Trial, new_id
 from tests.names import names_in
 from tests.studies.test_judge import CATS, CODE
 from tests.test_browser import HOSTILE, shot
-from tests.test_study_page import RULES, press_on
+from tests.test_study_page import press_on
+from tests.test_tabs import violations
 
 WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 
@@ -67,8 +67,7 @@ def go_to(page: Page, tab: str) -> None:
 
 def narrow(page: Page, name: str) -> None:
     """As on a phone: nothing sticks out, and what can be told of it automatically is accessible."""
-    found = Axe().run(page, context=f"#tab-{name}", options=RULES).response["violations"]
-    assert [f"{each['id']}: {node['html'][:160]}" for each in found for node in each["nodes"]] == []
+    assert violations(page) == []
     page.screenshot(path=shot(name), full_page=True)
     page.set_viewport_size(PHONE)
     page.wait_for_timeout(300)
