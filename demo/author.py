@@ -27,9 +27,9 @@ def tab(_: House, opened: gr.Tab) -> None:
         "", label="The study's file (TOML)", elem_id="study-text", lines=16, max_lines=28, max_length=100_000
     )
     told = gr.HTML(elem_id="study-told")
+    raters = gr.Slider(1, MOST_RATERS, RATERS, step=1, label="Simulated raters of a dry run", elem_id="study-raters")
     with gr.Row(elem_classes="keys"):
         take = gr.Button("Download study.toml", elem_id="study-take")
-        raters = gr.Slider(1, MOST_RATERS, RATERS, step=1, label="Simulated raters", elem_id="study-raters")
         stop = gr.Button("Stop", elem_id="study-stop", variant="stop")
         dry = gr.Button("Dry run", elem_id="study-dry", variant="primary")
     found = gr.HTML(elem_id="study-found")
@@ -106,7 +106,7 @@ def rehearsed(now: Rehearsal) -> str:
     return (
         f'<div class="about" role="status"><h3>The dry run</h3><p><b>{now.votes} votes</b> of {now.raters} '
         f"raters count; trials that do not: {voids or 'none'}.{catches} A person takes about {now.minutes} "
-        f"minutes, all of these {now.minutes * now.raters}.{stopped}</p>"
+        f"minutes, all {now.raters} together {now.minutes * now.raters}.{stopped}</p>"
         f"{_table('Pairs', 'strength', now.pairs, '{:+.2f}')}{_table('Single texts', 'liked', now.alone, '{:.0%}')}"
         "<p><small>Texts and raters are made up: each rater was given a taste for the arms, the first of the file "
         "the best, and votes by it, with noise. Where intervals of two arms overlap, so many raters cannot tell them "
