@@ -24,7 +24,7 @@ def tab(_: House, opened: gr.Tab) -> None:
     gr.Markdown(TEXT)
     example = gr.Dropdown([], label="Begin with", elem_id="study-example")
     text = gr.Textbox(
-        "", label="The study's file (TOML)", elem_id="study-text", lines=16, max_lines=28, max_length=100_000
+        "", label="The study's file (TOML)", elem_id="study-text", lines=16, max_lines=28, max_length=20_000
     )
     told = gr.HTML(elem_id="study-told")
     raters = gr.Slider(1, MOST_RATERS, RATERS, step=1, label="Simulated raters of a dry run", elem_id="study-raters")

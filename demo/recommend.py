@@ -41,9 +41,9 @@ def tab(house: House, opened: gr.Tab) -> None:
         except TROUBLE as error:
             yield nothing(str(error))
 
-    def react_to_post(post: Any, choice: Any, request: gr.Request) -> str:
+    def react_to_post(post: str, choice: str, request: gr.Request) -> str:
         studio, session = at(house, request)
-        studio.recommending.react(session, str(post), str(choice))
+        studio.recommending.react(session, post, choice)
         return words.taste(studio.taste(session))
 
     offer(react_to_post)

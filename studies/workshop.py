@@ -28,7 +28,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 BEST = 0.6  # log-odds of the first arm; the last has as much less than nothing, the others lie evenly between
 MOST_RATERS = 40
 MOST_TRIALS = 500  # a rater: more would keep the page busy at each key, and no rater does them
-MOST_CHARACTERS = 100_000
+MOST_CHARACTERS = 20_000
 LINE = re.compile(r"line (\d+)")
 
 
