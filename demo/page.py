@@ -11,7 +11,21 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from demo import about, compare, corner, feed, imports, models, profile, results, study, train
+from demo import (
+    about,
+    author,
+    compare,
+    corner,
+    feed,
+    imports,
+    judging,
+    models,
+    profile,
+    recommend,
+    results,
+    study,
+    train,
+)
 from demo.files import MINE, NoFiles, NoUploads, Uploads, mine
 from demo.space import Space
 from demo.visitor import VisitorCookie, back_from_reddit
@@ -25,6 +39,7 @@ from studies.session import CannotStart
 from studies.signing import BACK
 
 ASSETS = Path(__file__).parent / "assets"
+AT_HOME = ("study",)  # tabs for whoever owns the machine: a dry run keeps it busy
 MAX_FILE = "200mb"  # that a stranger may bring to a study; at home the machine is one's own
 
 
@@ -34,10 +49,13 @@ TABS: dict[str, Callable[[House, gr.Tab], None]] = {
     "compare": compare.tab,
     "write": corner.tab,
     "results": results.tab,
+    "judge": judging.tab,
+    "recommend": recommend.tab,
     "import": imports.tab,
     "taste": profile.tab,
     "train": train.tab,
     "models": models.tab,
+    "study": author.tab,
     "about": about.tab,
 }
 
@@ -53,6 +71,8 @@ def build(house: House, space: Space | None = None) -> gr.Blocks:
             )
         with gr.Tabs(elem_id="tabs"):
             for name, tab in TABS.items():
+                if house.hosted and name in AT_HOME:
+                    continue
                 with gr.Tab(name.capitalize(), elem_id=f"tab-{name}") as opened:
                     tab(house, opened)
         gr.HTML((ASSETS / "help.html").read_text(encoding="utf-8"), elem_id="help")
@@ -81,7 +101,7 @@ def serve(house: House, host: str, port: int, space: Space | None = None) -> str
     home = not house.hosted
     doors = [Middleware(Uploads)] if home else [Middleware(NoFiles), Middleware(Uploads)]
     limit = None if home else MAX_FILE
-    scripts = ["call.js", "feed.js", "compare.js"]
+    scripts = ["call.js", "feed.js", "compare.js", "recommend.js", "author.js"]
     page = build(house, space)
     return _launch(page, host, port, scripts, routes, doors, home=home, framed=bool(space), max_file_size=limit)
 

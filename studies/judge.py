@@ -57,7 +57,11 @@ def verdicts(
     2309.17249): a small model may favour a place so much that hardly a verdict survives otherwise.
     """
     forward, backward = judge.prefers(pairs, profile), judge.prefers([(b, a) for a, b in pairs], profile)
-    off = lean(forward, backward) if centred else 0.0
+    return settled(forward, backward, lean(forward, backward) if centred else 0.0)
+
+
+def settled(forward: Sequence[float], backward: Sequence[float], off: float) -> list[Verdict]:
+    """The verdicts from both orders, the lean `off` taken off each."""
     found = []
     for first, second in zip(forward, backward, strict=True):
         choice: Said = "tie"

@@ -140,7 +140,7 @@ class Own:
         """Delete everything personal, at once and for ever. Raises Refused while something else is still writing."""
         self.store.rater(session)
         if self._busy():
-            raise Refused("an import or a fit is under way: stop it or wait, then delete")
+            raise Refused("an import, a fit or a judge is under way: stop it or wait, then delete")
         with self.worker.resting:
             delete(self.store)
             shutil.rmtree(self._uploads, ignore_errors=True)

@@ -338,6 +338,13 @@ class Register:
         rows = self.db.rows("select trial_id, choice, score from verdict where judge = :judge", judge=judge)
         return {row["trial_id"]: (row["choice"], row["score"]) for row in rows}
 
+    def odds(self, judge: str) -> list[tuple[float, float]]:
+        """What a judge said of all pairs, in the order given and swapped, in log-odds for the text that stood first."""
+        rows = self.db.rows(
+            "select first, second from verdict where judge = :judge and choice in ('left', 'right', 'tie')", judge=judge
+        )
+        return [(row["first"], row["second"]) for row in rows]
+
     def judges(self) -> list[str]:
         rows = self.db.rows("select distinct judge from verdict order by judge")
         return [row["judge"] for row in rows]

@@ -41,7 +41,9 @@ from studies.importing import UPLOADS, Imports, sweep
 from studies.ledger import Tell
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
+from studies.own_judge import OwnJudge
 from studies.pairs import LEFT_OUT, lacking, selected, supersede, title
+from studies.recommending import Recommending, source_of
 from studies.schedule import HUMAN
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
@@ -289,6 +291,8 @@ class Studio:
         self.texts = Fetching(store, self.worker.poke)
         self.reddit = RedditDoor(store, self.imports)
         self.corner = Corner(store, lm, self.worker.turns, self._profile)
+        self.judging = OwnJudge(store, lm, self.worker.turns, self._profile, self._coming_again)
+        self.recommending = Recommending(store, lm, self.worker.turns, self._profile, self.worker.poke)
         self.own = Own(store, self.worker, self._profile, self.busy, self._forget, self._uploads)
         self.stop_teaching, self.stop_fetching = Event(), Event()  # a person may end what takes long
         self._lately: deque[str] = deque(maxlen=LATELY)  # texts of cards, also of those that were skipped
@@ -323,15 +327,18 @@ class Studio:
         self.worker.start()
 
     def close(self) -> None:
+        self.judging.stop()
         self.worker.close()
 
     def busy(self) -> bool:
-        """Whether an import or a fit is under way."""
-        return self.imports.under_way() or self.teacher.busy()
+        """Whether an import, a fit, a judge or a ranking is under way."""
+        parts = (self.teacher, self.judging, self.recommending)
+        return self.imports.under_way() or any(part.busy() for part in parts)
 
     def _forget(self) -> None:
         self.imports.forget()
         self.reddit.forget()
+        self.recommending.forget()
         self._lately.clear()
         self._tell(gone=True)
 
@@ -423,8 +430,7 @@ class Studio:
         item = self.store.items([row["item_id"]])[row["item_id"]] if row["item_id"] else None
         if item is None or item.maker == "model":
             return Reacted(choice, "written for you by the model")
-        origin = "the sample feed" if item.maker == "project" else "your import"
-        return Reacted(choice, f"from {item.community}, {origin}" if item.community else f"from {origin}")
+        return Reacted(choice, source_of(item))
 
     def say_why(self, session: str, card: str, why: str) -> None:
         """Keep why the person likes a card that they liked. Raises Refused for any other."""
@@ -510,9 +516,16 @@ class Studio:
         main, again = self.store.ballots(), self.store.ballots("repeat")
         if len(main) < (len(again) + 1) * REPEAT_EVERY:
             return None
-        twice = {ballot.repeats for ballot in again}
-        old = [b.trial for b in main[-REPEAT_EVERY:-REPEAT_AFTER] if b.choice != "skip" and b.trial not in twice]
+        old = self._coming_again()
         return self.store.show_again(old[0], session) if old else None
+
+    def _coming_again(self) -> list[str]:
+        """Judged pairs of which the first will be asked again, when its turn has come: until then nothing may remind
+        the person of what they said."""
+        main, again = self.store.ballots(), self.store.ballots("repeat")
+        at, twice = max(len(main), (len(again) + 1) * REPEAT_EVERY), {ballot.repeats for ballot in again}
+        old = main[at - REPEAT_EVERY : at - REPEAT_AFTER]
+        return [b.trial for b in old if b.choice != "skip" and b.trial not in twice]
 
     def wish(self, session: str, kind: str, about: str) -> Wish:
         """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""

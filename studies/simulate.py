@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,9 +23,9 @@ from studies.made_up import fill, study_file
 from studies.ratings import PRIOR_TIES, SCORES, Ballot, Table, half_widths, standings
 from studies.records import records
 from studies.rooms import Room
-from studies.schedule import Design, steps
+from studies.schedule import SALAD, Design, steps
 from studies.sequential import ALIKE, ENOUGH, HALF, looks
-from studies.store import Store
+from studies.store import Refused, Store
 from studies.strengths import chances, curvature, fit
 from studies.studyfile import read
 
@@ -39,6 +39,7 @@ REAL_RATERS = 40  # of the studies that go through the real verbs
 TRIALS = 60
 DRAWN = ("left", "both", "right")
 TIE = 0.2  # half of the gap in log-odds within which a rater calls it a tie: one vote in ten between equals
+SALAD_TASTE = -4.0  # of a post whose words are shuffled
 BATCH = 50  # runs of the stop rule at once: their tables stay in the processor's cache
 
 EFFECTS = (0.3, 0.6, 1.0)  # log-odds between two arms
@@ -213,6 +214,36 @@ def stops(
     return first
 
 
+def sit(room: Room, session: str, tastes: Mapping[str, float], rng: np.random.Generator, like: Population) -> None:
+    """One rater goes from the consent to the end, by the verbs that a browser calls. `tastes` are log-odds by arm; what
+    is no arm of the study has 0, but for shuffled words, which nobody likes. Raises Refused where a text is missing."""
+    room.consent(session, True)
+    room.understood(session)
+    while (step := room.stage(session).step) in ("practice", "trials"):
+        if (shown := room.show(session)) is None:
+            raise Refused("a trial has no text: the made-up pool is too small for this study")
+        left, right = (tastes.get(arm, SALAD_TASTE if arm == SALAD else 0.0) for arm in room.register.arms(shown.id))
+        noise = rng.logistic() if step == "trials" else 0.0
+        if shown.kind == "pair":
+            felt = left - right + like.side + noise
+            tied = abs(felt) < like.tie or shown.left == shown.right
+            room.vote(session, shown.id, "both" if tied else "left" if felt > 0 else "right")
+        else:
+            room.vote(session, shown.id, _alone(room.study.scale if shown.kind == "mark" else "card", left + noise))
+    if step == "survey":
+        room.survey(
+            session, {asked.id: asked.options[0] if asked.options else "made up" for asked in room.study.survey}
+        )
+
+
+def _alone(scale: str, felt: float) -> str:
+    """The verdict on a single text."""
+    if scale == "five":
+        return str(1 + sum(felt > border for border in (-1.5, -0.5, 0.5, 1.5)))
+    liked, not_liked = ("like", "dislike") if scale == "card" else ("funny", "not_funny")
+    return liked if felt > 0 else not_liked
+
+
 def through_verbs(population: Population, raters: int, seed: int) -> dict[str, Any]:
     """One simulated study through the verbs that people's browsers call, on a real data folder, from joining to the
     last trial, with repeats and catch trials: whether what it counts is what the plan says, and which arm is first.
@@ -226,16 +257,7 @@ def through_verbs(population: Population, raters: int, seed: int) -> dict[str, A
         place = {arm: a for a, arm in enumerate(study.design.arms)}
         tastes = population.strengths + population.spread * rng.standard_normal((raters, len(place)))
         for g in range(raters):
-            session = f"rater {g}"
-            room.consent(session, True)
-            room.understood(session)
-            while room.stage(session).step == "trials":
-                shown = room.show(session)
-                assert shown
-                arms = [place[arm] for arm in room.register.arms(shown.id)]
-                felt = tastes[g, arms[0]] - tastes[g, arms[1]] + population.side + rng.logistic()
-                said = "both" if abs(felt) < population.tie else "left" if felt > 0 else "right"
-                room.vote(session, shown.id, said)
+            sit(room, f"rater {g}", dict(zip(place, tastes[g].tolist(), strict=True)), rng, population)
         found = records(store, room.id)
         plan = planned(study.design, raters)
         met = np.array([(place[ballot.left], place[ballot.right]) for ballot in found.ballots])
