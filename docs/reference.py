@@ -16,7 +16,7 @@ import engine.pretrained.ship
 import studies.__main__
 import studies.benchmarks.__main__
 import studies.simulate
-from studies.benchmarks import feed, hierarchy, lamp_writers, offline, tables
+from studies.benchmarks import feed, hierarchy, lamp_writers, offline, soak, tables
 
 Parser = argparse.ArgumentParser
 ROOT = Path(__file__).parents[1]
@@ -37,11 +37,12 @@ def programs() -> dict[str, Mapping[str, Parser]]:
         "python -m studies.benchmarks NAME": {
             name: offline._parser(name, module) for name, module in offline.BENCHMARKS.items()
         },
-        "python -m studies.benchmarks feed|hierarchy|writers|tables": {
+        "python -m studies.benchmarks feed|hierarchy|writers|tables|soak": {
             "feed": feed._parser(),
             "hierarchy": hierarchy._parser(),
             "writers": lamp_writers._parser(),
             "tables": tables._parser(),
+            "soak": soak._parser(),
         },
         "python -m engine.pretrained.population": {"": engine.pretrained.population._parser()},
         "python -m engine.pretrained.ship": {"": engine.pretrained.ship._parser()},

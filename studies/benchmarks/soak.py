@@ -253,13 +253,17 @@ def _quantiles(spent: list[float]) -> list[int]:
     return [round(1e3 * float(np.quantile(spent, q))) for q in (0.5, 0.99)] if spent else []
 
 
-def main(arguments: list[str]) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m studies.benchmarks soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=30, help="how long (default: %(default)s)")
+    parser.add_argument("--visitors", type=int, default=20, help="how many at a time (default: %(default)s)")
     parser.add_argument("--model", help="as in app.py; a small one leaves more of the time to the rest of the app")
     parser.add_argument("--json", action="store_true", help="one JSON line")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
     found = run(options.minutes, options.visitors, *(["--model", options.model] if options.model else []))
     print(json.dumps(found) if options.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
     return int(bool(found["votes_wrong"] or found["errors"] or found["tracebacks"]))
