@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.visitor import in_words
+from demo.visitor import in_words, refusal
 from studies.house import House
 from studies.session import TROUBLE
 from studies.workshop import MOST_RATERS, Checked, Found, Rehearsal, Workshop
@@ -59,7 +59,7 @@ def tab(_: House, opened: gr.Tab) -> None:
             for far in workshop.rehearse(now, int(count)):
                 yield rehearsed(far)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     @in_words
     def end() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import at, in_words
+from demo.visitor import at, in_words, refusal
 from studies.corner import Draft
 from studies.house import House
 from studies.session import TROUBLE
@@ -49,7 +49,7 @@ def tab(house: House, opened: gr.Tab) -> None:
             for draft in studio.corner.write(session, way or "", kind, about):
                 yield words.text(draft.text or "..."), words.note(told(draft, len(kept) + 1)), kept, len(kept)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+            raise refusal(str(error)) from error
         if draft.text:
             kept = [*kept, (draft.text, told(draft, len(kept) + 1))][-KEPT:]
         yield words.text(draft.text or "..."), words.note(told(draft, len(kept))), kept, max(0, len(kept) - 1)

@@ -7,7 +7,7 @@ import gradio as gr
 
 from demo import own_words, words
 from demo.files import brought
-from demo.visitor import at, in_words
+from demo.visitor import at, in_words, refusal
 from studies.house import House
 from studies.importing import SERVICES, Saved
 from studies.session import TROUBLE, Studio
@@ -111,7 +111,7 @@ def tab(house: House, opened: gr.Tab) -> None:
             for now in begin(studio, session, studio.stop_fetching.is_set):
                 yield own_words.fetched(now)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     def fetch_captions(request: gr.Request) -> Iterator[str]:
         yield from fetch(lambda studio, session, stopped: studio.texts.captions(session, stopped), request)
@@ -128,7 +128,7 @@ def tab(house: House, opened: gr.Tab) -> None:
             for now in studio.imports.save(session, ticket):
                 yield own_words.saved(now), "", gr.File(), *answers(False)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
+            raise refusal(str(error)) from error
         yield own_words.imported(now), "", gr.File(value=None), *answers(False)
 
     @in_words

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import at, in_words
+from demo.visitor import at, in_words, refusal
 from studies.agreement import Interval
 from studies.house import House
 from studies.own_judge import LEAST, Apart, Beside, Judging, Session
@@ -42,7 +42,7 @@ def tab(house: House, opened: gr.Tab) -> None:
             for now in studio.judging.judge(session):
                 yield progress(now)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     def follow(request: gr.Request) -> Iterator[str]:
         """Whoever comes back while it goes on sees how far it is."""

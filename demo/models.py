@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import COOKIE, at, in_words
+from demo.visitor import COOKIE, at, in_words, refusal
 from studies.house import House
 from studies.models import Change, Models, Offer, Offers
 from studies.session import TROUBLE
@@ -111,7 +111,7 @@ def _choices(house: House, models: Models, opened: gr.Tab, now: gr.HTML) -> None
             for told in models.use(typed.strip() or chosen or "", weights):  # type: ignore[arg-type]
                 yield progress(told)
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=8, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     def change_to_best(name: str, weights: str, request: gr.Request) -> Iterator[str]:
         yield from change(name, weights, "", request)

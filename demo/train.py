@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from demo import likes, words
 from demo.files import brought
-from demo.visitor import at, in_words
+from demo.visitor import at, in_words, refusal
 from studies.house import House
 from studies.session import TROUBLE, Studio
 from studies.teaching import Fitting
@@ -62,7 +62,7 @@ def tab(house: House, opened: gr.Tab) -> None:
 
     def learn(way: str | None, file: str | None, request: gr.Request) -> Iterator[tuple[str, gr.Plot]]:
         if not way or not file:
-            raise gr.Error("choose a way and a file first", title="Not done", duration=6, print_exception=False)
+            raise refusal("choose a way and a file first")
 
         def begin(studio: Studio, session: str, stopped: Stopped) -> Iterator[Fitting]:
             return studio.teach(session, way, brought(request, file), stopped)
@@ -78,7 +78,7 @@ def tab(house: House, opened: gr.Tab) -> None:
             for now in begin(studio, session, studio.stop_teaching.is_set):
                 yield words.fitting(now), gr.Plot(curve(now), visible=bool(now.curve))
         except TROUBLE as error:
-            raise gr.Error(str(error), title="Not done", duration=6, print_exception=False) from error
+            raise refusal(str(error)) from error
 
     @in_words
     def end(request: gr.Request) -> None:

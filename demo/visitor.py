@@ -102,7 +102,9 @@ def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
 
 
 def refusal(words: str) -> gr.Error:
-    """What the page shows, and the log does not."""
+    """What the page shows, and the log does not. Half a character, which may be sent and cannot be answered, would end
+    the stream of events in silence."""
+    words = words.encode(errors="replace").decode()
     return gr.Error(words, title="Not done", duration=6, print_exception=False)
 
 
