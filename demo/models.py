@@ -28,7 +28,7 @@ Your likes, votes and fits stay, and fits belong to the model they were made for
 SHORTENED = """
 Nothing is cut without a word. A prompt that does not fit into the window is refused with a message. Likes that stand
 as examples in a prompt share 160 tokens: a shortened one ends in "...", and after the vote you are told how many were.
-A summary of your taste is drawn from the first 40 tokens of at most six likes, a fit learns from the first 64 tokens of
+What sums your taste up is drawn from the first 40 tokens of at most six likes, a fit learns from the first 64 tokens of
 each, and of a text that you bring the first 20,000 characters are kept.
 """
 
