@@ -10,6 +10,7 @@ from starlette.responses import Response
 from demo import standings
 from demo.visitor import at, in_words, session_of
 from studies.house import House
+from studies.outcome import outcome
 from studies.store import Refused
 
 REPORT = "/report"  # where the browser fetches the report as a file
@@ -17,16 +18,23 @@ REPORT = "/report"  # where the browser fetches the report as a file
 
 def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it: nothing is fetched before the person opens it."""
+    whose = gr.Radio(
+        [("Your votes", "mine"), ("Everybody's", "all")], value="mine", elem_id="results-whose", show_label=False,
+        visible=house.hosted,
+    )  # fmt: skip
     shown = gr.HTML(elem_id="results", padding=False)
 
     @in_words
-    def results(request: gr.Request) -> str:
+    def results(whose: str, request: gr.Request) -> str:
         studio, session = at(house, request)
+        if whose == "all":
+            return standings.report(outcome(house.ballots()))
         told = studio.outcome(session)
         take = f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>' if told.votes else ""
         return standings.report(told) + take
 
-    opened.select(results, None, shown, api_visibility="private", show_progress="hidden")
+    for event in (opened.select, whose.change):
+        event(results, whose, shown, api_visibility="private", show_progress="hidden")
 
 
 def report_of(house: House) -> Callable[[Request], Response]:

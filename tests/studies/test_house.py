@@ -13,6 +13,7 @@ from engine.backbone import Backbone
 from studies import pairs
 from studies.house import VISITORS, Home, Hosted
 from studies.importing import UPLOADS
+from studies.outcome import outcome
 from studies.session import BlindPair, Engine, NotReady, Studio, Waiting
 from studies.store import ME, Refused, Store
 from tests.conftest import LIKES
@@ -72,6 +73,16 @@ def test_one_visitor_deletes_everything_and_the_other_keeps_all(hosted: Hosted) 
     assert ada.store.ballots() == []
     assert len(bob.store.ballots()) == 1
     hosted.room(ADA).next_card(ADA)
+
+
+def test_everybodys_votes_are_told_together(hosted: Hosted) -> None:
+    for name in (ADA, BOB):
+        room = hosted.room(name)
+        room.vote(name, room.next_pair(name).id, "left")
+    assert outcome(hosted.ballots()).votes == 2
+    assert hosted.room(ADA).outcome(ADA).votes == 1
+    hosted.room(ADA).own.delete_me(ADA)
+    assert outcome(hosted.ballots()).votes == 1
 
 
 def test_names_of_visitors_do_not_stand_on_the_disk(hosted: Hosted) -> None:
