@@ -70,6 +70,7 @@ def test_another_model_is_fetched_stopped_and_used(
             page.screenshot(path=shot("models-fetching"), full_page=True)
             page.click("#model-stop")
             note(page, "the next time goes on there")
+            page.wait_for_timeout(1_000)  # a press while the one before is under way is not heard
             hub.delay = 0.0
             page.fill("#model-other input, #model-other textarea", hub.name)
             page.click("#model-use")
