@@ -71,7 +71,7 @@ def tab(house: House, opened: gr.Tab) -> None:
         return gr.Button(visible=shown), gr.Button(visible=shown)
 
     @in_words
-    def look(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
+    def look_into(path: str | None, request: gr.Request) -> tuple[str, str, gr.Button, gr.Button]:
         if not path:
             return "", "", *answers(False)
         studio, session = at(house, request)
@@ -147,8 +147,8 @@ def tab(house: House, opened: gr.Tab) -> None:
         at(house, request)[0].stop_fetching.set()
 
     told = [note, found, file, cancel, save]
-    file.upload(look, file, [ticket, found, cancel, save], api_visibility="private")
-    file.clear(look, file, [ticket, found, cancel, save], queue=False, api_visibility="private")
+    file.upload(look_into, file, [ticket, found, cancel, save], api_visibility="private")
+    file.clear(look_into, file, [ticket, found, cancel, save], queue=False, api_visibility="private")
     ask.click(look_online, [source, address, token], [ticket, found, cancel, save], api_visibility="private")
     sign_in.click(go_to_reddit, [app_id, secret, stay], door, api_visibility="private")
     sign_out.click(forget_reddit, None, door, queue=False, api_visibility="private")

@@ -213,14 +213,14 @@ def test_what_one_brought_is_read_for_nobody_else(app: AppProcess) -> None:
     path = ada.upload("likes.csv", "text,liked\nAda wrote this secret about ducks herself,1\n")
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(RuntimeError, match="not brought by you"):
-        bob.call("look", file)
+        bob.call("look_into", file)
     dump = {**file, "path": ada.upload("dump.jsonl", '{"id": "a", "selftext": "ducks"}\n')}
     with pytest.raises(RuntimeError, match="not brought by you"):
         bob.call("fetch_posts", dump)
     for sly in (path.replace("/uploads/", "/uploads/./"), f"{path}/../likes.csv"):
         with pytest.raises(RuntimeError):
-            bob.call("look", {**file, "path": sly})
-    assert "Ada wrote this secret" in ada.call("look", file)[1]
+            bob.call("look_into", {**file, "path": sly})
+    assert "Ada wrote this secret" in ada.call("look_into", file)[1]
     nobody = Visitor(app)
     nobody.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
