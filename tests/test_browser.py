@@ -101,6 +101,7 @@ def test_the_walk(chromium, tmp_path: Path) -> None:
         for turn in range(8):
             answer(page, "ArrowLeft" if turn % 4 == 3 else "ArrowRight")
         page.wait_for_function("document.querySelector('#feed-note').innerText.includes('6 liked, 2 disliked')")
+        page.wait_for_timeout(700)  # the card has come to rest
         page.screenshot(path=shot("feed"))
 
         page.keyboard.press("c")
@@ -408,7 +409,7 @@ def test_an_export_is_looked_at_imported_changed_and_deleted(chromium, tiny_fold
         page.fill("#topic-name textarea, #topic-name input", "waterfowl")
         page.click("#topic-rename")
         page.wait_for_function("document.querySelector('#portrait').innerText.includes('waterfowl')", timeout=20_000)
-        page.screenshot(path=shot("taste"), full_page=True)
+        page.screenshot(path=shot("taste-edited"), full_page=True)
         assert page.title() == "Palate"
         page.click("#delete-me")
         page.fill("#delete-sure textarea, #delete-sure input", "DELETE")
