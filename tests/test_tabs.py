@@ -66,6 +66,13 @@ def open_tab(page: Page, name: str) -> None:
     page.wait_for_timeout(1_000)  # what it asks the server when it opens
 
 
+def test_on_a_desk_all_tabs_stand_in_one_line(page: Page) -> None:
+    if page.viewport_size["width"] > 1_000:  # type: ignore[index]
+        assert page.locator("#tabs [role=tab]").count() == len(TABS)
+    else:
+        assert page.locator("#tabs .overflow-menu").is_visible()
+
+
 @pytest.mark.parametrize("name", TABS)
 def test_a_tab_opens_fits_and_can_be_used_by_everybody(page: Page, name: str, request: pytest.FixtureRequest) -> None:
     open_tab(page, name)
