@@ -97,7 +97,7 @@ def test_another_model_is_fetched_stopped_and_used(
             app.end()
     assert errors == []
     said = app.said()  # a model of random weights may write nothing that can be shown, and the app says so
-    assert said.count("Traceback") == said.count("wrote nothing that could be shown")
+    assert said.count("Traceback") == said.count("RuntimeError: the model wrote nothing that could be shown")
     assert settings.read(tmp_path / "data") == settings.Settings("someone/model", "auto", "wild")
     store = Store(tmp_path / "data")
     assert len(store.ballots()) == 1
