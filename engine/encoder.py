@@ -1,6 +1,7 @@
 """Sentence embeddings by the one encoder of this process: texts -> unit vectors (N, E)."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,14 @@ _loaded: Any = None  # loaded when first needed: it takes seconds
 _known: dict[str, NDArray[np.float32]] = {}
 # One thread does it for all: every other that does would keep buffers of 13 MB, and a room of a visitor is a thread.
 _thread = ThreadPoolExecutor(1, "encoder")
+
+
+def _begin_anew() -> None:
+    global _thread
+    _thread = ThreadPoolExecutor(1, "encoder")
+
+
+os.register_at_fork(after_in_child=_begin_anew)  # a forked process has no thread but the one that forked
 
 
 class EncoderError(RuntimeError):

@@ -237,12 +237,12 @@ def test_nothing_is_taught_imported_or_changed_twice_meanwhile(at_home: Open, fo
     with pytest.raises(Refused, match="already"):
         home.models.use(folders[0])
     until(home.studio.teacher.busy)
-    with pytest.raises(Refused, match="fit is under way"):
+    with pytest.raises(Refused, match="a fit or a judge is under way"):
         room.own.delete_me(ADA)
     assert home.room(ADA).next_card(ADA), "the feed goes on"
     going.set()
     assert list(changes)[-1].told.endswith("from now on.")
-    with pytest.raises(Refused, match="fit is under way"):
+    with pytest.raises(Refused, match="a fit or a judge is under way"):
         room.own.delete_me(ADA)  # by a page that had the room in hand: somebody else writes there now
 
 
