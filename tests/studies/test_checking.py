@@ -121,8 +121,8 @@ def test_the_app_tells_it_at_start(
 ) -> None:
     file, data = study_file(tmp_path, seed=1, blocks=1, same=1), tmp_path / "data"
     fill(Store(data), read(file))
-    monkeypatch.setattr("demo.page.serve_study", lambda room, host, port: "http://nowhere")
-    monkeypatch.setattr(app, "_until_ended", lambda address, started: 0)
+    monkeypatch.setattr("demo.page.serve_study", lambda *told: "http://nowhere")
+    monkeypatch.setattr(app, "_until_ended", lambda *told: 0)
     monkeypatch.setattr(sys, "argv", ["app.py", "--study", str(file), "--data-dir", str(data), "--port", "0"])
     assert app.main() == 0
     assert capsys.readouterr().out.splitlines() == told(read(file))
