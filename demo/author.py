@@ -6,9 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.visitor import in_words, refusal
+from demo.visitor import each_in_words, in_words, refusal
 from studies.house import House
-from studies.session import TROUBLE
 from studies.workshop import MOST_RATERS, Checked, Found, Rehearsal, Workshop
 
 TEXT = (
@@ -44,22 +43,17 @@ def tab(_: House, opened: gr.Tab) -> None:
     def put(chosen: str, now: str) -> str:
         examples = dict(workshop.examples())
         if now.strip() and now not in examples.values():
-            raise gr.Error(
-                "you have changed the file: download it, or empty the field, then choose",
-                title="Not done", duration=6, print_exception=False,
-            )  # fmt: skip
+            raise refusal("you have changed the file: download it, or empty the field, then choose")
         return examples[chosen]
 
     @in_words
     def look(now: str) -> str:
         return checked(workshop.look(now)) if now.strip() else ""
 
+    @each_in_words
     def rehearse(now: str, count: float) -> Iterator[str]:
-        try:
-            for far in workshop.rehearse(now, int(count)):
-                yield rehearsed(far)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        for far in workshop.rehearse(now, int(count)):
+            yield rehearsed(far)
 
     @in_words
     def end() -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import at, in_words, refusal
+from demo.visitor import at, each_in_words, in_words
 from studies.corner import Draft
 from studies.house import House
-from studies.session import TROUBLE
 
 KINDS = [("Joke", "joke"), ("Post", "post"), ("Caption", "caption"), ("Reply", "reply")]
 KEPT = 20  # versions
@@ -41,15 +40,13 @@ def tab(house: House, opened: gr.Tab) -> None:
         known = {arm for _, arm in told}
         return gr.Dropdown(told, value=now if now in known else told[-1][1])
 
+    @each_in_words
     def write(
         way: str | None, kind: str, about: str, kept: Versions, request: gr.Request
     ) -> Iterator[tuple[str, str, Versions, int]]:
         studio, session = at(house, request)
-        try:
-            for draft in studio.corner.write(session, way or "", kind, about):
-                yield words.text(draft.text or "..."), words.note(told(draft, len(kept) + 1)), kept, len(kept)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        for draft in studio.corner.write(session, way or "", kind, about):
+            yield words.text(draft.text or "..."), words.note(told(draft, len(kept) + 1)), kept, len(kept)
         if draft.text:
             kept = [*kept, (draft.text, told(draft, len(kept) + 1))][-KEPT:]
         yield words.text(draft.text or "..."), words.note(told(draft, len(kept))), kept, max(0, len(kept) - 1)

@@ -7,10 +7,10 @@ import gradio as gr
 
 from demo import own_words, words
 from demo.files import brought
-from demo.visitor import at, in_words, refusal
+from demo.visitor import at, each_in_words, in_words
 from studies.house import House
 from studies.importing import SERVICES, Saved
-from studies.session import TROUBLE, Studio
+from studies.session import Studio
 from studies.signing import BACK
 
 TEXT = """
@@ -103,15 +103,13 @@ def tab(house: House, opened: gr.Tab) -> None:
         preview = studio.reddit.look(session)
         return preview.ticket, own_words.preview(preview), *answers(True)
 
+    @each_in_words
     def fetch(begin: Callable[[Studio, str, Stopped], Iterator[Saved]], request: gr.Request) -> Iterator[str]:
         yield words.note("Asking.")
-        try:
-            studio, session = at(house, request)
-            studio.stop_fetching.clear()
-            for now in begin(studio, session, studio.stop_fetching.is_set):
-                yield own_words.fetched(now)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        studio, session = at(house, request)
+        studio.stop_fetching.clear()
+        for now in begin(studio, session, studio.stop_fetching.is_set):
+            yield own_words.fetched(now)
 
     def fetch_captions(request: gr.Request) -> Iterator[str]:
         yield from fetch(lambda studio, session, stopped: studio.texts.captions(session, stopped), request)
@@ -122,13 +120,11 @@ def tab(house: House, opened: gr.Tab) -> None:
 
         yield from fetch(texts, request)
 
+    @each_in_words
     def begin(ticket: str, request: gr.Request) -> Iterator[tuple[str, str, gr.File, gr.Button, gr.Button]]:
-        try:
-            studio, session = at(house, request)
-            for now in studio.imports.save(session, ticket):
-                yield own_words.saved(now), "", gr.File(), *answers(False)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        studio, session = at(house, request)
+        for now in studio.imports.save(session, ticket):
+            yield own_words.saved(now), "", gr.File(), *answers(False)
         yield own_words.imported(now), "", gr.File(value=None), *answers(False)
 
     @in_words

@@ -7,12 +7,11 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import at, in_words, refusal
+from demo.visitor import at, each_in_words, in_words
 from studies.agreement import Interval
 from studies.house import House
 from studies.own_judge import LEAST, Apart, Beside, Judging, Session
 from studies.ratings import MIN_VOTES
-from studies.session import TROUBLE
 
 TEXT = (
     "The model on this machine judges the pairs that you judged on the Compare page: in both orders, once without "
@@ -36,13 +35,11 @@ def tab(house: House, opened: gr.Tab) -> None:
         studio, session = at(house, request)
         return report(studio.judging.session(session))
 
+    @each_in_words
     def judge(request: gr.Request) -> Iterator[str]:
-        try:
-            studio, session = at(house, request)
-            for now in studio.judging.judge(session):
-                yield progress(now)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        studio, session = at(house, request)
+        for now in studio.judging.judge(session):
+            yield progress(now)
 
     def follow(request: gr.Request) -> Iterator[str]:
         """Whoever comes back while it goes on sees how far it is."""

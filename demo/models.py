@@ -7,10 +7,9 @@ from typing import Any
 import gradio as gr
 
 from demo import words
-from demo.visitor import COOKIE, at, in_words, refusal
+from demo.visitor import COOKIE, at, each_in_words, in_words
 from studies.house import House
 from studies.models import Change, Models, Offer, Offers
-from studies.session import TROUBLE
 from studies.store import Refused
 
 QUANTIZE = [
@@ -104,14 +103,12 @@ def _choices(house: House, models: Models, opened: gr.Tab, now: gr.HTML) -> None
         offers = models.offers(weights).offers  # type: ignore[arg-type]
         return next((describe(offer) for offer in offers if offer.name == (chosen or "")), "")
 
+    @each_in_words
     def change(chosen: str | None, weights: str, typed: str, request: gr.Request) -> Iterator[str]:
-        try:
-            _from_here(request)
-            at(house, request)
-            for told in models.use(typed.strip() or chosen or "", weights):  # type: ignore[arg-type]
-                yield progress(told)
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        _from_here(request)
+        at(house, request)
+        for told in models.use(typed.strip() or chosen or "", weights):  # type: ignore[arg-type]
+            yield progress(told)
 
     def change_to_best(name: str, weights: str, request: gr.Request) -> Iterator[str]:
         yield from change(name, weights, "", request)

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 
 from demo import likes, words
 from demo.files import brought
-from demo.visitor import at, in_words, refusal
+from demo.visitor import at, each_in_words, in_words, refusal
 from studies.house import House
-from studies.session import TROUBLE, Studio
+from studies.session import Studio
 from studies.teaching import Fitting
 
 Stopped = Callable[[], bool]
@@ -69,16 +69,14 @@ def tab(house: House, opened: gr.Tab) -> None:
 
         yield from shown(begin, request)
 
+    @each_in_words
     def shown(
         begin: Callable[[Studio, str, Stopped], Iterator[Fitting]], request: gr.Request
     ) -> Iterator[tuple[str, gr.Plot]]:
         studio, session = at(house, request)
         studio.stop_teaching.clear()
-        try:
-            for now in begin(studio, session, studio.stop_teaching.is_set):
-                yield words.fitting(now), gr.Plot(curve(now), visible=bool(now.curve))
-        except TROUBLE as error:
-            raise refusal(str(error)) from error
+        for now in begin(studio, session, studio.stop_teaching.is_set):
+            yield words.fitting(now), gr.Plot(curve(now), visible=bool(now.curve))
 
     @in_words
     def end(request: gr.Request) -> None:

@@ -6,7 +6,7 @@ import html
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -124,6 +124,19 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
         except ValidationError as error:
             long = any(each["type"] == "string_too_long" for each in error.errors())
             raise refusal(TOO_LONG if long else NOT_OURS) from error
+        except TROUBLE as error:
+            raise refusal(str(error)) from error
+
+    return wrapped
+
+
+def each_in_words(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """The same for a handler that yields: its trouble may come at any step."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any) -> Iterator[Any]:
+        try:
+            yield from handler(*args)
         except TROUBLE as error:
             raise refusal(str(error)) from error
 

@@ -11,13 +11,12 @@ import numpy as np
 
 from collectors.item import Item
 from engine.backbone import Backbone
-from engine.methods.base import Ask
 from engine.profile import Profile
 from engine.recommend.scorer import Floats, Scorer, Texts
 from engine.recommend.scorers import PLAIN, TAUGHT, scorer
 from engine.recommend.taste import cosine
 from engine.state import StateError
-from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import Refused, Store, as_post
 from studies.turns import Turns
 
 LEAST = 3  # likes, from which on anything can be ranked
@@ -164,7 +163,7 @@ class Recommending:
     def react(self, session: str, item_id: str, choice: str) -> str:
         """Like or dislike a post that this session was shown here, or take that back with ""; returns where it is from.
         It is a card like those of the Feed: written down, shown, answered, and it teaches. Raises Refused."""
-        rater, offered = self.store.rater(session), self._offered.get(session, {})
+        offered = self._offered.get(session, {})
         if item_id not in offered or choice not in ("like", "dislike", ""):
             raise Refused("that post is not on this list any more: rank again")
         item = self.store.items([item_id])[item_id]
@@ -173,12 +172,9 @@ class Recommending:
                 self.store.undo(session, "card", offered[item_id])
                 offered[item_id] = ""
             if choice:
-                text = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
-                card = Trial(new_id(), rater, "card", text, None, Ask(), "", self.lm.fingerprint)
-                self.store.write(card)
-                self.store.show(card.id, session)
-                self.store.vote(session, card.id, choice, kinds=("card",))
-                offered[item_id] = card.id
+                card = self.store.show_card(session, as_post(item), self.lm.fingerprint)["id"]
+                self.store.vote(session, card, choice, kinds=("card",))
+                offered[item_id] = card
         self._changed()
         return source_of(item)
 

@@ -13,7 +13,6 @@ from collectors.sample import Sample
 from engine import encoder, learning
 from engine.backbone import Backbone
 from engine.methods import ARMS
-from engine.methods.base import Ask
 from engine.plan import Quantize
 from engine.profile import build
 from engine.remote import Runs, opened
@@ -24,7 +23,7 @@ from studies.pregenerate import empty_places, people_of
 from studies.register import Participant, Register
 from studies.schedule import HUMAN, Kind
 from studies.session import CANNOT_OPEN, CannotStart
-from studies.store import SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import Refused, Store, as_post
 from studies.studyfile import Study, StudyError, read
 from studies.writing import Scribe, Writer, made_with, posts_of, profile_of
 
@@ -285,11 +284,7 @@ class Room:
             if (met := self.store.cards_shown(who.rater)) >= len(cards):
                 self.register.answer(who.rater, {"likes": "no card left"})
                 return None
-            item = cards[met]
-            candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
-            trial = Trial(new_id(), who.rater, "card", candidate, None, Ask(), "", "")
-            self.store.write(trial)
-            row = self.store.show(trial.id, session)
+            row = self.store.show_card(session, as_post(cards[met]), "")
         return Shown(row["id"], "card", row["left_text"], "") if row else None
 
     def vote(

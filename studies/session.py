@@ -20,7 +20,7 @@ from engine.claude import Claude
 from engine.fitting import likes_of
 from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
-from engine.methods.base import Ask, Method
+from engine.methods.base import Method
 from engine.plan import Quantize
 from engine.profile import Profile, remarked
 from engine.reasons import drafts
@@ -43,10 +43,11 @@ from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.own_judge import OwnJudge
 from studies.pairs import LEFT_OUT, lacking, selected, supersede, title
+from studies.ratings import Ballot
 from studies.recommending import Recommending, source_of
 from studies.schedule import HUMAN
 from studies.signing import RedditDoor
-from studies.store import LOCAL, ME, SHOWN, Candidate, Refused, Store, Trial, new_id
+from studies.store import LOCAL, ME, Candidate, Refused, Store, as_post
 from studies.teaching import Fitting, Teacher
 from studies.turns import Turns
 from studies.wish import Wish
@@ -393,10 +394,7 @@ class Studio:
         item = self._next_item(rater)
         if item is None:
             return self._show_written(session, rater)
-        candidate = Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
-        trial = Trial(new_id(), rater, "card", candidate, None, Ask(), "", self.lm.fingerprint)
-        self.store.write(trial)
-        return self.store.show(trial.id, session)
+        return self.store.show_card(session, as_post(item), self.lm.fingerprint)
 
     def _show_written(self, session: str, rater: str) -> Row | None:
         for waiting in self.store.ready(rater, "card"):
@@ -516,16 +514,11 @@ class Studio:
         main, again = self.store.ballots(), self.store.ballots("repeat")
         if len(main) < (len(again) + 1) * REPEAT_EVERY:
             return None
-        old = self._coming_again()
+        old = coming_again(main, again)
         return self.store.show_again(old[0], session) if old else None
 
     def _coming_again(self) -> list[str]:
-        """Judged pairs of which the first will be asked again, when its turn has come: until then nothing may remind
-        the person of what they said."""
-        main, again = self.store.ballots(), self.store.ballots("repeat")
-        at, twice = max(len(main), (len(again) + 1) * REPEAT_EVERY), {ballot.repeats for ballot in again}
-        old = main[at - REPEAT_EVERY : at - REPEAT_AFTER]
-        return [b.trial for b in old if b.choice != "skip" and b.trial not in twice]
+        return coming_again(self.store.ballots(), self.store.ballots("repeat"))
 
     def wish(self, session: str, kind: str, about: str) -> Wish:
         """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""
@@ -555,13 +548,11 @@ class Studio:
         row = self.store.side_of(session, pair, side)
         if not row:
             raise Refused("judge the pair first: then its texts may teach")
-        rater, liked = self.store.rater(session), self.store.liked_as_card(session, row["id"])
+        liked = self.store.liked_as_card(session, row["id"])
         if on and not liked:
             text = Candidate(row["id"], row["arm"], row["text"], item_id=row["item_id"])
-            card = Trial(new_id(), rater, "card", text, None, Ask(), "", self.lm.fingerprint)
-            self.store.write(card)
-            self.store.show(card.id, session)
-            self.store.vote(session, card.id, "like", kinds=("card",))
+            card = self.store.show_card(session, text, self.lm.fingerprint)["id"]
+            self.store.vote(session, card, "like", kinds=("card",))
         elif liked and not on:
             self.store.undo(session, "card", liked)
         self.worker.poke()
@@ -705,3 +696,11 @@ class Studio:
     def engine_line(self) -> str:
         """Which model writes, and how it runs."""
         return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"
+
+
+def coming_again(main: Sequence[Ballot], again: Sequence[Ballot]) -> list[str]:
+    """Judged pairs of which the first will be asked again, when its turn has come: until then nothing may remind the
+    person of what they said."""
+    at, twice = max(len(main), (len(again) + 1) * REPEAT_EVERY), {ballot.repeats for ballot in again}
+    old = main[at - REPEAT_EVERY : at - REPEAT_AFTER]
+    return [b.trial for b in old if b.choice != "skip" and b.trial not in twice]

@@ -85,6 +85,11 @@ class Trial:
         return "judge" if self.study or self.kind == "pair" else "teach"
 
 
+def as_post(item: Item) -> Candidate:
+    """An item as it is, which no method wrote."""
+    return Candidate(f"{SHOWN}/{item.id}", SHOWN, item.text, item_id=item.id)
+
+
 def new_id() -> str:
     """128 random bits: an id that cannot be guessed."""
     return secrets.token_hex(16)
@@ -507,6 +512,14 @@ class Store:
             at=now(),
         )
         return self.db.rows(f"{_SEEN} where t.id = :trial", trial=trial)[0] if won else None
+
+    def show_card(self, session: str, text: Candidate, engine: str) -> Row:
+        """Write a card with this text down and lay it on the session's table."""
+        card = Trial(new_id(), self.rater(session), "card", text, None, Ask(), "", engine)
+        self.write(card)
+        row = self.show(card.id, session)
+        assert row, "nobody else knows of it"
+        return row
 
     def unseen(
         self, rater: str, use: Use, limit: int = 1, longest: int = 20_000, *, also_waiting: bool = False
