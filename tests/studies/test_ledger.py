@@ -104,6 +104,15 @@ def test_a_copy_of_before_the_deletion_brings_nobody_back(tmp_path: Path) -> Non
     assert Ledger(tmp_path).ballots() == []
 
 
+def test_what_was_taken_back_in_the_same_millisecond_stays_taken_back(tmp_path: Path) -> None:
+    closed = Ledger(tmp_path).closed
+    at = "2026-11-29T12:00:00.000+00:00"
+    told = {"1": {"undo": "a"}, "2": {"vote": "a", **VOTE}, "3": {"vote": "b", **VOTE}}
+    for name, line in told.items():
+        (closed / f"votes-{name}.jsonl").write_text(json.dumps({"rater": ADA, "at": at, **line}) + "\n")
+    assert list(Ledger(tmp_path)._ballots) == ["b"]
+
+
 def test_segments_close_when_they_are_full_or_old(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, lines=2, seconds=0.2)
     for trial in "12345":
