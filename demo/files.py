@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.visitor import COOKIE, session_of, token_of
+from demo.visitor import COOKIE, parts, session_of, token_of
 from studies.house import House
 from studies.session import TROUBLE
 from studies.store import Refused
@@ -18,11 +18,6 @@ from studies.store import Refused
 MINE = "mine"  # the route of a visitor's own zips, relative to the page
 KNOWN = 10_000  # uploads whose visitor is remembered; the oldest go first
 _brought: dict[str, set[str]] = {}  # path -> cookies of those who uploaded it: gradio names a path after the content
-
-
-def parts(scope: Scope) -> list[str]:
-    """Every part of the path: the router takes slashes, and a line break at the end, that are not in its pattern."""
-    return [part.strip() for part in scope["path"].split("/")]
 
 
 class Uploads:

@@ -26,6 +26,7 @@ from demo import (
     study,
     train,
 )
+from demo.doors import Sayable
 from demo.files import MINE, NoFiles, NoUploads, Uploads, mine
 from demo.space import Space
 from demo.visitor import VisitorCookie, back_from_reddit
@@ -150,7 +151,10 @@ def _launch(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        app_kwargs={"middleware": [Middleware(VisitorCookie, framed=framed), *doors], "routes": routes},
+        app_kwargs={
+            "middleware": [Middleware(VisitorCookie, framed=framed), Middleware(Sayable), *doors],
+            "routes": routes,
+        },
         css_paths=[ASSETS / "palate.css"],
         head=script,
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(

@@ -51,6 +51,11 @@ class VisitorCookie:
         await self.app(scope, receive, send_with_cookie)
 
 
+def parts(scope: Scope) -> list[str]:
+    """Every part of the path: the router takes slashes, and a line break at the end, that are not in its pattern."""
+    return [part.strip() for part in scope["path"].split("/")]
+
+
 def token_of(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"cookie" and (morsel := SimpleCookie(value.decode("latin-1")).get(COOKIE)):
@@ -102,9 +107,7 @@ def back_from_reddit(house: House) -> Callable[[Request], HTMLResponse]:
 
 
 def refusal(words: str) -> gr.Error:
-    """What the page shows, and the log does not. Half a character, which may be sent and cannot be answered, would end
-    the stream of events in silence."""
-    words = words.encode(errors="replace").decode()
+    """What the page shows, and the log does not."""
     return gr.Error(words, title="Not done", duration=6, print_exception=False)
 
 

@@ -1,5 +1,5 @@
-"""Where the tables stand: SQLite's file in the data folder, one connection per thread, every write on disk before it is
-acknowledged; or, behind the same few functions, PostgreSQL (`studies.postgres`)."""
+"""Where the tables stand: SQLite's file in the data folder, every write on disk before it is acknowledged; or, behind
+the same few functions, PostgreSQL (`studies.postgres`)."""
 
 import os
 import sqlite3
@@ -111,47 +111,65 @@ def _postgres() -> Any:
 
 
 class Sqlite(Database):
-    """`PRAGMA synchronous = full`: an acknowledged write outlives a kill and a power cut."""
+    """`PRAGMA synchronous = full`: an acknowledged write outlives a kill and a power cut.
+
+    A connection holds up to 2 MB and three open files, and a page is served by dozens of threads: so threads share a
+    few, of which each has one to itself from a statement's begin, or that of `atomic`, to its end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._local = threading.local()
+        self._free: list[sqlite_utils.Database] = []  # the latest used is the next one
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with (
-                self._in_plain_words(),
+                self.connected() as db,
                 FileLock(folder / "palate.lock"),
             ):  # of two that start at once, one makes the tables
-                self._db.enable_wal()
-                migrations.apply(self._db)
+                db.enable_wal()
+                migrations.apply(db)
         except OSError as error:
             raise StoreError(f"{folder} cannot be used ({error.strerror}): choose a writable --data-dir") from error
 
-    @property
-    def _db(self) -> sqlite_utils.Database:
-        if not hasattr(self._local, "db"):
+    @contextmanager
+    def connected(self) -> Iterator[sqlite_utils.Database]:
+        """A connection: the one that this thread has in `atomic`, or else one that nobody uses."""
+        with self._in_plain_words():
+            if held := getattr(self._local, "db", None):
+                yield held
+                return
+            db = self._taken()
+            try:
+                yield db
+            finally:
+                self._free.append(db)
+
+    def _taken(self) -> sqlite_utils.Database:
+        try:
+            return self._free.pop()
+        except IndexError:
             path = self.folder / FILE
             connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             connection.execute("pragma foreign_keys = on")
             connection.execute("pragma synchronous = full")
-            self._local.db = sqlite_utils.Database(connection)
-        return self._local.db  # type: ignore[no-any-return]  # a thread-local's attributes have no type
+            return sqlite_utils.Database(connection)
 
     def rows(self, sql: str, **values: Any) -> list[Row]:
-        with self._in_plain_words():
-            return list(self._db.query(sql, values))
+        with self.connected() as db:
+            return list(db.query(sql, values))
 
     def run(self, sql: str, **values: Any) -> int:
-        with self._in_plain_words():
-            return self._db.execute(sql, values).rowcount
+        with self.connected() as db:
+            return db.execute(sql, values).rowcount
 
     def many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> int:
-        with self._in_plain_words():
-            return self._db.conn.executemany(sql, values).rowcount
+        with self.connected() as db:
+            return db.conn.executemany(sql, values).rowcount
 
     def each(self, sql: str) -> Iterator[Row]:
-        with self._in_plain_words():
-            yield from self._db.query(sql)
+        with self.connected() as db:
+            yield from db.query(sql)
 
     def defer(self) -> None:
         self.run("pragma defer_foreign_keys = on")
@@ -166,31 +184,33 @@ class Sqlite(Database):
         return found
 
     def erase(self, tables: Sequence[str]) -> None:
-        with self._in_plain_words():
-            connection = self._db.conn
-            connection.execute("pragma secure_delete = on")  # freed pages are overwritten with zeros
-            with self._db.atomic():
-                connection.execute("pragma defer_foreign_keys = on")
+        with self.connected() as db:
+            db.execute("pragma secure_delete = on")  # freed pages are overwritten with zeros
+            with db.atomic():
+                db.execute("pragma defer_foreign_keys = on")
                 for table in tables:
-                    connection.execute(f'delete from "{table}"')
-            connection.execute("vacuum")
-            connection.execute("pragma wal_checkpoint(truncate)")
+                    db.execute(f'delete from "{table}"')
+            db.execute("vacuum")
+            db.execute("pragma wal_checkpoint(truncate)")
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        with self._in_plain_words():
-            outermost = not self._db.conn.in_transaction
-            if outermost:  # else the second of two would be told at once that the database is in use
-                self._db.execute("begin immediate")
-            try:
-                with self._db.atomic():
+        with self.connected() as db:
+            if getattr(self._local, "db", None):
+                with db.atomic():
                     yield
+                return
+            db.execute("begin immediate")  # else the second of two would be told at once that the database is in use
+            self._local.db = db
+            try:
+                with db.atomic():
+                    yield
+                db.commit()
             except BaseException:
-                if outermost:
-                    self._db.rollback()
+                db.rollback()
                 raise
-            if outermost:
-                self._db.commit()
+            finally:
+                self._local.db = None
 
     @contextmanager
     def copy(self, to: Path) -> Iterator[sqlite3.Connection]:

@@ -150,8 +150,8 @@ class Visitor(threading.Thread):
         self.call(self.dice.choice(("tab-results.select", "tab-taste.select", "tab-import.select", "tab-about.select")))
 
     def export(self) -> None:
-        there = self.call("export-me.click")["export-zip"]
-        zipped = self.page.get(f"/gradio_api/file={there['path']}")
+        link = re.search(r'href="(mine/[^"]+)"', str(self.call("export-me.click")))
+        zipped = self.page.get(f"/{link[1]}") if link else b""
         if zipped[:2] != b"PK":
             self.wrong.append("the export is no zip")
 

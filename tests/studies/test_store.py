@@ -699,7 +699,7 @@ def test_unseen_leaves_longer_texts_out(store: Store) -> None:
 
 def test_a_full_disk_is_told_in_words_and_loses_nothing(filed: Store, tmp_path: Path) -> None:
     kept = [voted(filed, pair(filed), "left") for _ in range(3)]
-    filed.db._db.execute(f"pragma max_page_count = {filed.db.rows('pragma page_count')[0]['page_count']}")
+    filed.db.run(f"pragma max_page_count = {filed.db.rows('pragma page_count')[0]['page_count']}")
 
     def go_on() -> None:
         for _ in range(200):
@@ -715,7 +715,7 @@ def test_a_full_disk_is_told_in_words_and_loses_nothing(filed: Store, tmp_path: 
     assert {trial: votes[trial] for trial in kept} == dict.fromkeys(kept, "left")
     assert again.db.rows("select * from item") == []
     assert again.db.rows("pragma integrity_check") == [{"integrity_check": "ok"}]
-    filed.db._db.execute("pragma max_page_count = 1000000")
+    filed.db.run("pragma max_page_count = 1000000")
     filed.vote("a", shown(filed, pair(filed)), "both")  # with space again it goes on
 
 
@@ -723,15 +723,15 @@ def test_a_database_in_use_or_not_writable_is_told_in_words(filed: Store, tmp_pa
     trial = shown(filed, pair(filed))
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("begin immediate")
-    filed.db._db.execute("pragma busy_timeout = 50")
+    filed.db.run("pragma busy_timeout = 50")
     with pytest.raises(StoreError, match="in use by another program"):
         filed.vote("a", trial, "left")
     other.execute("rollback")
     other.close()
-    filed.db._db.execute("pragma query_only = on")
+    filed.db.run("pragma query_only = on")
     with pytest.raises(StoreError, match=r"cannot be written.*--data-dir"):
         filed.vote("a", trial, "left")
-    filed.db._db.execute("pragma query_only = off")
+    filed.db.run("pragma query_only = off")
     assert filed.vote("a", trial, "left")["id"] == trial
 
 
@@ -763,6 +763,20 @@ def test_every_thread_has_foreign_keys_a_log_ahead_and_full_synchronisation(file
     assert at_once([asked] * 4) == [(1, "wal", 2)] * 4
 
 
+def test_threads_that_came_and_went_leave_few_connections(filed: Store) -> None:
+    def transaction() -> None:
+        with filed.db.atomic():
+            filed.db.rows("select 1 as one")
+
+    for _ in range(10):
+        at_once([transaction, lambda: filed.db.rows("select * from vote")] * 2)
+    assert 1 <= len(filed.db._free) <= 4
+    for row in filed.db.each("select 1 as one"):  # has a connection of its own: a write meanwhile is no part of it
+        transaction()
+        assert row == {"one": 1}
+    assert len(filed.db._free) <= 5
+
+
 # ---- migrations
 
 
@@ -773,10 +787,11 @@ def test_migrations_apply_once_and_make_every_table(filed: Store, tmp_path: Path
 
     pair(filed)
     before = schema(), dump(filed)
-    migrations.apply(filed.db._db)
+    with filed.db.connected() as db:
+        migrations.apply(db)
     Store(tmp_path)
     assert (schema(), dump(filed)) == before
-    assert set(filed.db._db.table_names()) == {*TABLES, "_sqlite_migrations"}
+    assert set(db.table_names()) == {*TABLES, "_sqlite_migrations"}
 
 
 def test_a_folder_from_before_studies_keeps_every_trial_and_vote(tmp_path: Path) -> None:
