@@ -10,8 +10,7 @@ from starlette.responses import Response
 from demo import standings
 from demo.visitor import at, in_words, session_of
 from studies.house import House
-from studies.outcome import outcome
-from studies.store import Refused
+from studies.session import TROUBLE
 
 REPORT = "/report"  # where the browser fetches the report as a file
 
@@ -28,7 +27,7 @@ def tab(house: House, opened: gr.Tab) -> None:
     def results(whose: str, request: gr.Request) -> str:
         studio, session = at(house, request)
         if whose == "all":
-            return standings.report(outcome(house.ballots()))
+            return standings.report(house.outcome())
         told = studio.outcome(session)
         take = f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>' if told.votes else ""
         return standings.report(told) + take
@@ -43,9 +42,9 @@ def report_of(house: House) -> Callable[[Request], Response]:
     def download(request: Request) -> Response:
         try:
             session = session_of(request)
-        except Refused as error:
+            told = house.room(session).outcome(session)
+        except TROUBLE as error:
             return Response(str(error), 400)
-        told = house.room(session).outcome(session)
         text = standings.page(told, house.engine_line(), time.strftime("%Y-%m-%d %H:%M"))
         name = f"palate-{time.strftime('%Y%m%d-%H%M')}.html"
         return Response(text, media_type="text/html", headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -30,7 +30,8 @@ from studies.importing import UPLOADS, sweep
 from studies.ledger import Ledger
 from studies.limits import Limit
 from studies.models import Models, check_room
-from studies.ratings import Ballot, Rate, Standing, rates, standings
+from studies.outcome import Outcome, outcome
+from studies.ratings import Ballot
 from studies.session import CHANGING, CannotStart, Engine, Studio
 from studies.settings import Settings
 from studies.store import Refused, Store
@@ -77,12 +78,8 @@ class House(ABC):
         """Every vote that counts, of everybody."""
 
     @abstractmethod
-    def standings(self) -> list[Standing]:
-        """Strengths by the votes of everybody."""
-
-    @abstractmethod
-    def rates(self) -> list[Rate]:
-        """How often each arm was liked, disliked, taken for a machine, by the votes of everybody."""
+    def outcome(self) -> Outcome:
+        """What came of the votes of everybody."""
 
     @property
     @abstractmethod
@@ -148,11 +145,8 @@ class Home(House):
     def ballots(self) -> list[Ballot]:
         return self.studio.store.ballots()
 
-    def standings(self) -> list[Standing]:
-        return standings(self.ballots())
-
-    def rates(self) -> list[Rate]:
-        return rates(self.ballots())
+    def outcome(self) -> Outcome:
+        return outcome(self.ballots())
 
     @property
     def folder(self) -> Path:
@@ -338,11 +332,8 @@ class Hosted(House):
     def ballots(self) -> list[Ballot]:
         return self.ledger.ballots()
 
-    def standings(self) -> list[Standing]:
-        return self.ledger.standings()
-
-    def rates(self) -> list[Rate]:
-        return self.ledger.rates()
+    def outcome(self) -> Outcome:
+        return self.ledger.outcome()
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from studies.database import StoreError
-from studies.ratings import Ballot, Rate, Standing, rates, standings
+from studies.outcome import Outcome, outcome
+from studies.ratings import Ballot
 from studies.store import CHOICES, FLAGS, now
 
 FOLDER, CLOSED = "ledger", "closed"
@@ -41,7 +42,7 @@ class Ledger:
         self._lines, self._since = 0, 0.0
         self._ballots: dict[str, Ballot] = {}  # by trial, in the order of voting
         self._changes = 0
-        self._told: tuple[int, list[Standing], list[Rate]] | None = None  # after how many changes it was reckoned
+        self._told: tuple[int, Outcome] | None = None  # after how many changes it was reckoned
         self._reckoning = threading.Lock()
         for left in self.folder.glob("*.jsonl"):  # an earlier run was killed
             left.rename(self.closed / left.name)
@@ -87,20 +88,14 @@ class Ledger:
         with self.lock:
             return list(self._ballots.values())
 
-    def standings(self) -> list[Standing]:
-        return self._reckoned()[0]
-
-    def rates(self) -> list[Rate]:
-        return self._reckoned()[1]
-
-    def _reckoned(self) -> tuple[list[Standing], list[Rate]]:
-        """Strengths and rates, reckoned anew only after a vote came, and no vote waits for it."""
+    def outcome(self) -> Outcome:
+        """What came of everybody's votes, reckoned anew only after a vote came; no vote waits for it."""
         with self._reckoning:
             with self.lock:
                 changes, ballots = self._changes, list(self._ballots.values())
             if self._told is None or self._told[0] != changes:
-                self._told = changes, standings(ballots), rates(ballots)
-            return self._told[1:]
+                self._told = changes, outcome(ballots)
+            return self._told[1]
 
     def _count(self, line: dict[str, Any]) -> None:
         """Let a line count; raises KeyError, TypeError or ValueError for one that is none."""

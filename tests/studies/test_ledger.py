@@ -15,7 +15,7 @@ from engine.backbone import Backbone
 from studies.database import StoreError
 from studies.house import Hosted
 from studies.ledger import Ledger
-from studies.ratings import rates, standings
+from studies.outcome import outcome
 from studies.session import Engine
 from tests.studies.test_session import Talker
 
@@ -49,8 +49,10 @@ def test_the_ledger_says_what_the_stores_say_and_holds_no_text(hosted: Hosted) -
     ours = sorted((b.left, b.right, b.choice, *b.sounds_ai) for b in hosted.ballots())
     assert ours == sorted((b.left, b.right, b.choice, *b.sounds_ai) for store in stores for b in store.ballots())
     assert len({ballot.rater for ballot in hosted.ballots()}) == 2
-    assert hosted.standings() == standings(hosted.ballots())
-    assert hosted.rates() == rates(hosted.ballots())
+    assert hosted.outcome() == outcome(hosted.ballots())
+    assert hosted.outcome() is hosted.outcome(), "reckoned once"
+    vote(hosted, BOB, "left")
+    assert hosted.outcome().votes == 4
     kept = segments(hosted.ledger)
     lines = [json.loads(line) for line in kept.splitlines()]
     assert {key for line in lines for key in line} == {
@@ -70,11 +72,11 @@ def test_a_vote_taken_back_counts_no_more_and_a_restart_changes_nothing(hosted: 
     vote(hosted, ADA, "left")
     vote(hosted, BOB, "right")
     hosted.room(BOB).take_back_vote(BOB)
-    told = hosted.ballots(), hosted.standings()
+    told = hosted.ballots(), hosted.outcome()
     assert len(told[0]) == 1
     hosted.close()
     again = Hosted(hosted.folder, Engine(Talker(tiny), None, None))  # type: ignore[arg-type]
-    assert (again.ballots(), again.standings()) == told
+    assert (again.ballots(), again.outcome()) == told
     again.close()
 
 
@@ -174,7 +176,7 @@ def test_many_write_at_once(tmp_path: Path) -> None:
     def votes(rater: str) -> None:
         for n in range(10):
             ledger.write(rater, vote=f"{rater}{n}", **VOTE)
-        ledger.standings()
+        ledger.outcome()
 
     threads = [threading.Thread(target=votes, args=(rater,)) for rater in raters]
     for thread in threads:
@@ -183,7 +185,7 @@ def test_many_write_at_once(tmp_path: Path) -> None:
         thread.join()
     ledger.close()
     assert len(Ledger(tmp_path).ballots()) == 40 == len(ledger.ballots())
-    assert sum(s.wins + s.losses for s in ledger.standings()) == 80
+    assert sum(s.wins + s.losses for s in ledger.outcome().standings) == 80
 
 
 def test_a_disk_that_takes_nothing_is_told_in_words(tmp_path: Path) -> None:
