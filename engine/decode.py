@@ -6,6 +6,7 @@ on its place in the batch or on which method asked (exactly so in float32 on one
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.alone import Alone
 from engine.backbone import Backbone
 from engine.choices import Trie
 from engine.methods.base import Ask, Conditioning, Contrast
@@ -26,6 +28,7 @@ from engine.remote import Remote
 Logits = NDArray[np.float64]
 OnText = Callable[[int, int, str], None]  # (request, sample, text so far)
 SERVER_SEEDS = 1 << 31  # some servers take no larger one
+_alone = Alone("decoder")
 
 
 class WindowError(ValueError):
@@ -174,8 +177,24 @@ def decode(
             told.append(given)
     if rows:
         beside = {b: len(rows) + a for b, a in amateur_of.items()}
-        with lm.lock, torch.inference_mode(), attached(lm.model, [patches for _, patches in (*told, *amateurs)]):
-            _grow(lm, rows, [given for given, _ in (*told, *amateurs)], beside, on_text, stopped)
+        gone = threading.Event()
+
+        def grow() -> None:
+            with lm.lock, torch.inference_mode(), attached(lm.model, [patches for _, patches in (*told, *amateurs)]):
+                _grow(
+                    lm,
+                    rows,
+                    [given for given, _ in (*told, *amateurs)],
+                    beside,
+                    on_text,
+                    lambda: gone.is_set() or stopped(),
+                )
+
+        try:
+            _alone.do(grow)
+        except BaseException:  # of one who waits and is interrupted, the rows end with their next token
+            gone.set()
+            raise
     texts: list[list[Generation]] = [[] for _ in requests]
     for row in rows:
         texts[row.request].append(Generation(lm.text(row.ids).strip(), tuple(row.ids), row.finish or "stopped"))

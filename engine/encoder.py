@@ -1,14 +1,14 @@
 """Sentence embeddings by the one encoder of this process: texts -> unit vectors (N, E)."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.alone import Alone
 
 EMBEDDED, EMBEDDED_WIDTH = "all-MiniLM-L6-v2", 384
 OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.ot", "*.msgpack", "*.tflite"]  # than torch reads
@@ -17,16 +17,7 @@ MAX_KNOWN = 20_000  # vectors kept, 31 MB of the embedded one's
 NAME, WIDTH = EMBEDDED, EMBEDDED_WIDTH  # of the encoder in use; vectors of another mean something else
 _loaded: Any = None  # loaded when first needed: it takes seconds
 _known: dict[str, NDArray[np.float32]] = {}
-# One thread does it for all: every other that does would keep buffers of 13 MB, and a room of a visitor is a thread.
-_thread = ThreadPoolExecutor(1, "encoder")
-
-
-def _begin_anew() -> None:
-    global _thread
-    _thread = ThreadPoolExecutor(1, "encoder")
-
-
-os.register_at_fork(after_in_child=_begin_anew)  # a forked process has no thread but the one that forked
+_alone = Alone("encoder")  # every other thread that encodes would keep buffers of 13 MB
 
 
 class EncoderError(RuntimeError):
@@ -50,7 +41,7 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
 
     It runs on the CPU on purpose: the model is small, and the accelerator, where there is one, writes.
     """
-    return _thread.submit(_encode, texts).result()
+    return _alone.do(lambda: _encode(texts))
 
 
 def _encode(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -66,7 +57,7 @@ def _encode(texts: Sequence[str]) -> NDArray[np.float32]:
 
 def forget() -> None:
     """Keep no text and no vector in memory."""
-    _thread.submit(_known.clear).result()
+    _alone.do(_known.clear)
 
 
 def _model() -> Any:

@@ -156,10 +156,10 @@ def test_no_handler_stores_or_tells_what_it_must_not(place: Place, ada: PageClie
                 found.append(f"stored in {changed}: {told}")
             if any(word in said for word in INTERNALS[: None if place.house.hosted else 4]):
                 found.append(f"told: {told}")
-            if not answered and len(said) > 20_000:
+            if not answered and len(said) > 20_000 + 2 * len(json.dumps(data)):  # Gradio's own words repeat it
                 found.append(f"{len(said)} characters: {told}")
             before = now
-    assert found == []
+    assert not found, "\n".join(found)
     if place.house.hosted:  # at home they are one person, who may have cancelled it
         ada.call("import-cancel.click")  # what she looked at waits on
     assert ada.ask("next_pair")[0] == ada.values["pair-id"]

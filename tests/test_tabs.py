@@ -33,8 +33,9 @@ def app(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert "Traceback" not in running.said()
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(scope="module", params=SIZES)
 def page(request: pytest.FixtureRequest, chromium: Browser, app: AppProcess) -> Iterator[Page]:
+    """One page for all that is looked at in this size, as a person keeps one open."""
     width, height, scheme = SIZES[request.param]
     context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
@@ -92,6 +93,8 @@ SMALL = """place => [...document.querySelectorAll(`${place} .own, ${place} .keys
 
 def test_a_whole_session_by_keys_alone(page: Page) -> None:
     """From the first card to a reveal, a look at Results and back, without a mouse; focus is always to be seen."""
+    page.reload()
+    wait_for_card(page)
     for key in ("ArrowRight", "s", "ArrowLeft"):
         answer(page, key)
     page.keyboard.press("c")
