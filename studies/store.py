@@ -224,7 +224,8 @@ class Store:
         """Forget the texts of items that were removed at their source: they teach nothing from now on."""
         with self.db.atomic():
             changed = sum(self.db.run("update item set text = '', stand_in = 0 where id = :id", id=i) for i in ids)
-            self.db.run("insert into chunk (rater, rows, at) select id, :n, :at from rater", n=changed, at=now())
+            if changed:
+                self.db.run("insert into chunk (rater, rows, at) select id, :n, :at from rater", n=changed, at=now())
 
     # ---- imports, and what belongs to the person
 
