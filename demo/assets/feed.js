@@ -71,12 +71,14 @@ window.palate.when("#feed", (feed) => {
     cards.push(...told.cards.filter((card) => !known.has(card.id) && !answered.has(card.id)));
     note(told);
     show(told.cards.length ? "" : told.empty);
-    if (!cards.length && !waiting) {
-      waiting = true;
-      setTimeout(() => { waiting = false; load(); }, AGAIN);
-    }
+    if (!cards.length) later();
   };
-  const load = () => (line = line.then(() => call("cards")).then(take).catch(() => {}));
+  const later = () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => { waiting = false; load(); }, AGAIN);
+  };
+  const load = () => (line = line.then(() => call("cards")).then(take).catch(() => { if (!cards.length) later(); }));
 
   const answer = (choice) => {
     const card = cards[0];

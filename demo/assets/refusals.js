@@ -1,7 +1,8 @@
 // What the server refuses, and that it does not answer, in words that a person sees and a screen reader says, until
 // they press something. Gradio shows a handler's error only where the call went through its queue, and votes do not.
-// What the page asks by itself every few seconds says the same words once.
+// What the page asks by itself every few seconds says the same words once, and once the server answers again nothing.
 (() => {
+  const AWAY = "Palate does not answer. What was stored is safe, and this page goes on once it is there again.";
   let box, pressed = true;
   document.addEventListener("click", () => { pressed = true; if (box) box.hidden = true; }, true);
   const tell = (words, asked) => {
@@ -25,10 +26,13 @@
       if (!reply.ok) {
         const told = await reply.clone().json().catch(() => ({}));
         tell(told.error || "That did not work: reload the page.", asked);
+      } else if (box?.textContent === AWAY) {
+        box.hidden = true;
+        box.textContent = "";
       }
       return reply;
     } catch (error) {
-      tell("Palate does not answer. What was stored is safe: reload the page once it runs again.", asked);
+      tell(AWAY, asked);
       throw error;
     }
   };
