@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 from huggingface_hub import HfApi
 
 from collectors.item import ImportReport
-from engine import encoder
 from engine.backbone import let_go
 from engine.plan import Quantize
 from engine.recommend.scorers import NEAREST
@@ -32,7 +31,7 @@ from studies.limits import Limit
 from studies.models import Models, check_room
 from studies.outcome import Outcome, outcome
 from studies.ratings import Ballot
-from studies.session import CHANGING, CannotStart, Engine, Studio
+from studies.session import CHANGING, CannotStart, Engine, Studio, engine_line
 from studies.settings import Settings
 from studies.store import Refused, Store
 from studies.turns import Turns
@@ -340,7 +339,7 @@ class Hosted(House):
         return self._folder
 
     def engine_line(self) -> str:
-        return f"{self.engine.lm.describe()}; likes are seen by {encoder.NAME}"
+        return engine_line(self.engine.lm)
 
 
 def only_one(folder: Path) -> FileLock:

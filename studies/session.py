@@ -695,7 +695,11 @@ class Studio:
 
     def engine_line(self) -> str:
         """Which model writes, and how it runs."""
-        return f"{self.lm.describe()}; likes are seen by {encoder.NAME}"
+        return engine_line(self.lm)
+
+
+def engine_line(lm: Backbone) -> str:
+    return f"{lm.describe()}; likes are seen by {encoder.NAME}"
 
 
 def coming_again(main: Sequence[Ballot], again: Sequence[Ballot]) -> list[str]:
