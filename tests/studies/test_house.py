@@ -17,6 +17,7 @@ from studies.outcome import outcome
 from studies.session import BlindPair, Engine, NotReady, Studio, Waiting
 from studies.store import ME, Refused, Store
 from tests.conftest import LIKES
+from tests.postgres import Server
 from tests.studies.test_session import Talker, until
 
 ADA, BOB = "a" * 32, "b" * 32
@@ -73,6 +74,32 @@ def test_one_visitor_deletes_everything_and_the_other_keeps_all(hosted: Hosted) 
     assert ada.store.ballots() == []
     assert len(bob.store.ballots()) == 1
     hosted.room(ADA).next_card(ADA)
+
+
+def test_rooms_in_postgresql_are_apart_and_there_again_after_a_restart(
+    tmp_path: Path, tiny: Backbone, postgres: Server
+) -> None:
+    url = postgres.database()
+    house = Hosted(tmp_path, Engine(Talker(tiny), None, None), url=url)  # type: ignore[arg-type]
+    house.start()
+    ada, bob = house.room(ADA), house.room(BOB)
+    ada.store.add(ME, [(Item("secret", "1", "post", "ada wrote this herself"), Signal("secret:1", 1))])
+    assert len(ada.store.reactions(ME)) == 1
+    assert bob.store.reactions(ME) == ()
+    judged = [room.next_pair(name) for room, name in ((ada, ADA), (bob, BOB))]
+    with pytest.raises(Refused):
+        bob.vote(BOB, judged[0].id, "left")
+    for pair, (room, name) in zip(judged, ((ada, ADA), (bob, BOB)), strict=True):
+        room.vote(name, pair.id, "left")
+    assert b"ada wrote" not in bytes_under(tmp_path), "it stands in the database"
+    ada.own.delete_me(ADA)
+    assert (ada.store.ballots(), len(bob.store.ballots()), house.outcome().votes) == ([], 1, 1)
+    house.close()
+    again = Hosted(tmp_path, Engine(Talker(tiny), None, None), url=url)  # type: ignore[arg-type]
+    assert [vote.trial for vote in again.room(BOB).store.ballots()] == [judged[1].id]
+    assert again.room(ADA).store.reactions(ME) == ()
+    assert again.room(BOB).next_pair(BOB).id != judged[1].id
+    again.close()
 
 
 def test_everybodys_votes_are_told_together(hosted: Hosted) -> None:
