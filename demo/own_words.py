@@ -8,6 +8,7 @@ from studies.own import Portrait
 from studies.statements import sentences
 
 TOPICS_TOLD = 12
+LONGEST = 140  # characters of a text that stands for others
 
 
 def preview(seen: Preview) -> str:
@@ -80,7 +81,7 @@ def portrait(now: Portrait) -> str:
         )
     else:
         begin = f"<p>{now.liked:,} liked, {now.disliked:,} disliked.</p>"
-    likes = "".join(f"<li>{html.escape(text[:140])}</li>" for text in now.because)
+    likes = "".join(f"<li>{html.escape(begin_of(text))}</li>" for text in now.because)
     lines = "".join(
         f'<li>{html.escape(one)} <button type="button" class="link" data-wrong="{html.escape(one)}" '
         f'aria-label="That is wrong: {html.escape(one)}">wrong?</button></li>'
@@ -89,11 +90,11 @@ def portrait(now: Portrait) -> str:
     told = f"<h4>What the model makes of it</h4><ul>{lines}</ul>" if lines else ""
     told += f"<details><summary>drawn from</summary><ul>{likes}</ul></details>" if likes else ""
     topics = "".join(
-        f"<li>{'pinned: ' if topic.pinned else ''}<b>{html.escape(topic.label)}</b>: {topic.size:,} likes, "
-        f"{topic.weight:.0%}<br><small>{html.escape(topic.examples[0].text[:140])}</small></li>"
+        f"<li>{'pinned: ' if topic.pinned else ''}<b>{html.escape(topic.label)}</b>: {likes_of(topic.size)}, "
+        f"{topic.weight:.0%}<br><small>{html.escape(begin_of(topic.examples[0].text))}</small></li>"
         for topic in now.topics[:TOPICS_TOLD]
     )
-    muted = "".join(f"<li>{html.escape(topic.label)}: {topic.size:,} likes</li>" for topic in now.muted)
+    muted = "".join(f"<li>{html.escape(topic.label)}: {likes_of(topic.size)}</li>" for topic in now.muted)
     places = ", ".join(f"{html.escape(name)} {n:,}" for name, n in now.communities)
     parts = [
         begin + reading(now) + told,
@@ -102,6 +103,14 @@ def portrait(now: Portrait) -> str:
         f"<h4>Communities</h4><p>{places}</p>" if places else "",
     ]
     return f'<div class="about">{"".join(parts)}</div>'
+
+
+def likes_of(n: int) -> str:
+    return f"{n:,} like" + "s" * (n != 1)
+
+
+def begin_of(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()}..."
 
 
 def topic_choices(now: Portrait) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from demo import own_words, words
 from demo.files import MINE
+from demo.plots import GREY, plain
 from demo.visitor import at, in_words, offer
 from studies.house import House
 from studies.own import Point, Portrait
@@ -142,11 +143,10 @@ def tab(house: House, opened: gr.Tab) -> None:
 def months(told: Portrait) -> go.Figure:
     """Likes and dislikes of each month, of what has a date."""
     figure = go.Figure()
-    for sign, name in ((1, "liked"), (-1, "disliked")):
+    for sign, name, colour in ((1, "liked", "#6366f1"), (-1, "disliked", "#f97316")):
         rows = [(month, n) for month, s, n in told.months if s == sign]
-        figure.add_bar(x=[month for month, _ in rows], y=[n for _, n in rows], name=name)
-    figure.update_layout(height=240, margin_l=10, margin_t=20, barmode="stack", xaxis_type="category")
-    return figure
+        figure.add_bar(x=[month for month, _ in rows], y=[n for _, n in rows], name=name, marker_color=colour)
+    return plain(figure, height=240, barmode="stack", xaxis_type="category")
 
 
 def scatter(points: tuple[Point, ...]) -> go.Figure:
@@ -157,7 +157,7 @@ def scatter(points: tuple[Point, ...]) -> go.Figure:
         mine = [point for point in points if (point.topic if point.topic in largest else "") == topic]
         figure.add_scatter(
             x=[p.x for p in mine], y=[p.y for p in mine], text=[p.text for p in mine], mode="markers",
-            hoverinfo="text", name=topic[:40] or "others", marker_color=None if topic else "lightgrey",
+            hoverinfo="text", name=topic[:40] or "others", marker_color=None if topic else GREY,
         )  # fmt: skip
-    figure.update_layout(height=520, margin_l=10, margin_r=10, margin_t=10, legend_orientation="h", legend_y=-0.02)
-    return figure.update_layout(xaxis_visible=False, yaxis_visible=False, plot_bgcolor="rgba(0,0,0,0)")
+    plain(figure, height=520, margin_r=10, legend_orientation="h", legend_y=-0.02)
+    return figure.update_layout(xaxis_visible=False, yaxis_visible=False)

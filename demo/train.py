@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from demo import likes, words
 from demo.files import brought
+from demo.plots import plain
 from demo.visitor import at, each_in_words, in_words, refusal
 from studies.house import House
 from studies.session import Studio
@@ -100,5 +101,4 @@ def curve(now: Fitting) -> go.Figure:
         points = [(row[0], row[place]) for row in now.curve if row[place] == row[place]]  # not nan
         x, y = [step for step, _ in points], [value for _, value in points]
         figure.add_scatter(x=x, y=y, name=name, mode="lines+markers" if place == 2 else "lines")
-    figure.update_layout(xaxis_title="step", yaxis_title="log-loss a token", height=320, margin_l=10, margin_t=20)
-    return figure
+    return plain(figure, xaxis_title="step", yaxis_title="log-loss a token", height=320)
