@@ -141,6 +141,7 @@ def _launch(
         server_name=host,
         server_port=port,
         prevent_thread_lock=True,
+        _frontend=False,  # else it asks for its own page, and ends where a busy machine takes over 3 s to show it
         quiet=True,
         show_error=home,  # to a stranger only what a verb says, never what broke
         share=False,
