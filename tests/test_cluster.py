@@ -8,19 +8,23 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from collectors.item import Item, Signal, write_reactions
+from collectors.item import Item, Signal, read_reactions, write_reactions
 from engine import cluster
 from engine.__main__ import main
+from engine.backbone import Backbone
 from engine.cluster import ClusterError, each, next_of, stretches_of, workers_of
-from engine.methods import arm_id
+from engine.learning import missing
+from engine.methods import ARMS, arm_id
 from engine.methods.dpo import DPO
 from engine.methods.lora import LoRA
+from engine.profile import build
 from studies.benchmarks import lamp, offline
 from tests.jester_set import jester_set
 from tests.lamp_set import bench, written
@@ -145,6 +149,10 @@ def test_people_are_fitted_as_one_after_the_other(
         here, there = load_file(tmp_path / "one" / path), load_file(tmp_path / "two" / path)
         assert here.keys() == there.keys()
         assert all(torch.equal(here[name], there[name]) for name in here), path
+    lm = Backbone.load(str(tiny_folder))
+    for user, reactions in read_reactions(crowd):  # as a study's pool looks for them
+        person = build(user, [(item, signal) for item, signal in reactions if signal])
+        assert {missing(lm, ARMS[arm], tmp_path / "two", person) for arm in (OWN, REFINED)} == {None}
 
 
 def test_who_cannot_be_fitted_is_named(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +174,11 @@ def found(capsys: pytest.CaptureFixture[str], code: int, name: str, *told: objec
 
 def rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in TAKEN} for row in result["rows"]]
+
+
+def noted() -> set[Path]:
+    """Folders in which clusters that `--ray` starts note what they do."""
+    return set(Path(gettempdir()).glob("palate-ray-*"))
 
 
 def predicted(folder: Path) -> dict[str, str]:
@@ -199,8 +212,11 @@ def test_cells_of_people_and_methods_are_those_of_one_process(
 
 def test_seeds_of_a_recommender_on_a_cluster_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--ray` alone."""
-    data = jester_set(tmp_path, 30, 40)
-    told = ["--data", data, "--limit", 30, "--seeds", 2, "--methods", "base rate,logistic regression"]
-    beside = found(capsys, 0, "ctr", *told, "--work", tmp_path / "two", "--ray")
-    assert rows(found(capsys, 0, "ctr", *told, "--work", tmp_path / "one")) == rows(beside)
-    assert [row["seed"] for row in beside["rows"]] == [0] * 3 + [1] * 3
+    before = noted()
+    told = ["--data", jester_set(tmp_path, 30, 40), "--limit", 30, "--seeds", 2, "--methods", "joke mean,Gaussian"]
+    beside = found(capsys, 0, "jester", *told, "--work", tmp_path / "two", "--ray")
+    assert {(row["method"], row["seed"]) for row in beside["rows"]} == {
+        (name, seed) for name in ("joke mean", "Gaussian") for seed in (0, 1)
+    }
+    assert rows(found(capsys, 0, "jester", *told, "--work", tmp_path / "one")) == rows(beside)
+    assert noted() <= before
