@@ -19,5 +19,15 @@ class Noting:
             os._exit(7)
         if job == "refuse":
             raise LookupError("there is no such thing")
+        if job.startswith("meet "):
+            self._meet(Path(job.partition(" ")[2]))
         time.sleep(0.1)
         return os.getpid(), torch.get_num_threads(), str(Path.cwd()), self.seen
+
+    def _meet(self, mine: Path) -> None:
+        """Go on when two are there."""
+        mine.touch()
+        until = time.monotonic() + 60
+        while len(list(mine.parent.iterdir())) < 2:
+            assert time.monotonic() < until, "nobody else came"
+            time.sleep(0.05)
