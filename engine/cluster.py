@@ -106,6 +106,7 @@ class _Worker:
 def _joined(cluster: str) -> Iterator[Any]:
     """Ray, connected. Its own cluster listens beyond this machine as well, and asks for a token (Ray's default)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: whatever else runs would go first
     try:
         ray: Any = import_module("ray")  # late: most never need it
     except ImportError as error:

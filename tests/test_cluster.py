@@ -46,6 +46,7 @@ def address() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
+        patch.setenv("RAY_worker_niceness", "0")
         pytest.importorskip("ray")  # not before: it reads these once
         telling = Path(folder, "told")
         with telling.open("w") as out:
