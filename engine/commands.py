@@ -5,12 +5,13 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
 
-from collectors.item import CollectError, read_reactions
-from engine import encoder, processes
+from collectors.item import CollectError, Item, Signal, read_reactions
+from engine import cluster, encoder, processes
 from engine.backbone import Backbone, BackboneError
 from engine.decode import decode
 from engine.fitting import beginning, fit, lessons, likes_of, recipe_for
@@ -56,7 +57,15 @@ FLAGS = {  # what the fields of a recipe mean
     "seconds": "longest time",
     "seed": "of the order, of dropout and of who is held out",
 }
-TROUBLE = (CollectError, BackboneError, WeightsError, StateError, TrainError, encoder.EncoderError)
+TROUBLE = (
+    CollectError,
+    BackboneError,
+    WeightsError,
+    StateError,
+    TrainError,
+    encoder.EncoderError,
+    cluster.ClusterError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,9 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     learning.add_argument("--out", type=Path, default=Path("palate-data"), help="the data folder that app.py reads")
     learning.set_defaults(command=_learn)
     personal = argparse.ArgumentParser(add_help=False)
-    personal.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
     personal.add_argument("--data-dir", type=Path, default=Path("palate-data"), help="as in app.py")
     asking = argparse.ArgumentParser(add_help=False)
+    asking.add_argument("--profile", type=Path, required=True, help="a reactions file of one person")
     asking.add_argument("--topic", default="anything", help="what the texts are to be about")
     asking.add_argument("--n", type=int, default=1, help="texts by each method")
     asking.add_argument("--seed", dest="text_seed", type=int, default=0, help="of the texts")
@@ -105,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     fitting.add_argument(
         "methods", nargs="+", metavar="METHOD", help="arm ids, or methods that are fitted to one person"
     )
+    whose = "a reactions file of one person, or of several: each is fitted to their own likes alone"
+    fitting.add_argument("--profile", type=Path, required=True, help=whose)
+    cluster.flag(fitting, "fit several people")
     fitting.set_defaults(command=_fit)
     chain = commands.add_parser(
         "cope", parents=[running, personal, asking], help="an adapter of one's own, refined and contrasted"
@@ -218,17 +230,45 @@ def _person(path: Path) -> Profile:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    profile = _person(options.profile)
-    lm = _loaded(options, options.data_dir)
-    for arm, method in _named(options.methods).items():
-        if arm not in options.methods and (why := method.lacks(lm, profile)):  # one of several of that name
-            print(f"{arm}: {why}", file=sys.stderr)
-        else:
-            _fit_one(lm, arm, profile, options)
+    people = list(read_reactions(options.profile))
+    fits = _Fits(options, _named(options.methods))
+    for (user, _), told in cluster.each(fits, people, options.ray, itemgetter(0)):
+        for line in told if options.ray else ():
+            print(f"{user}: {line}", flush=True)
     return 0
 
 
-def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespace) -> None:
+@dataclass
+class _Fits:
+    """Fits one person after the other, each to their own likes alone, on a model that is loaded for the first."""
+
+    options: argparse.Namespace
+    methods: Mapping[str, Method]
+
+    @cached_property
+    def lm(self) -> Backbone:
+        if self.options.ray:  # a worker is another process
+            encoder.use(self.options.encoder)
+        return _loaded(self.options, self.options.data_dir)
+
+    def __call__(self, person: tuple[str, list[tuple[Item, Signal | None]]]) -> list[str]:
+        """What was fitted, or why not: printed here, and returned to where it was asked for. Raises TrainError."""
+        user, reactions = person
+        profile = build(user, [(item, signal) for item, signal in reactions if signal])
+        told = []
+        for arm, method in self.methods.items():
+            if arm not in self.options.methods and (why := method.lacks(self.lm, profile)):  # one of several
+                told.append(f"{arm}: {why}")
+                print(told[-1], file=sys.stderr)
+                continue
+            try:
+                told.append(_fit_one(self.lm, arm, profile, self.options))
+            except TrainError as error:
+                raise TrainError(f"{user}: {error}") from error
+        return told
+
+
+def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespace) -> str:
     method = ARMS[arm]
     before = beginning(lm, method, options.data_dir, profile)
     given = lessons(method, profile, options.seed or 0)
@@ -238,7 +278,8 @@ def _fit_one(lm: Backbone, arm: str, profile: Profile, options: argparse.Namespa
     out = fit(lm, method, given, before, recipe, checkpoint=checkpoint, on_progress=_told)
     keep(path, lm, method, out, recipe, {"run": given.run(before), "likes": len(likes_of(method, profile))})
     forget_unfinished(path)
-    print(f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}", flush=True)
+    print(told := f"{arm}: held-out loss {out.before:.4f} -> {out.after:.4f} ({out.ended}), {path}", flush=True)
+    return told
 
 
 def _cope(options: argparse.Namespace) -> int:

@@ -55,5 +55,5 @@ def test_nothing_is_below_the_floor_of_its_advisories(name: str, floor: Version)
 
 
 def test_floors_are_read() -> None:
-    assert floors().keys() == {"gradio", "starlette", "brotli"}
+    assert floors().keys() == {"gradio", "starlette", "brotli", "ray"}
     assert floors()["gradio"] == Version("6.31.0")

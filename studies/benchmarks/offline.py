@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine import cluster
 from studies.benchmarks import ctr, generation, humour, jester, lamp, lamp_files, movielens, scorers
 from studies.benchmarks.lamp_answers import WAYS
 from studies.benchmarks.runs import EXPERIMENTS, Benchmark, CannotRun, run, save, settings_of
@@ -37,7 +38,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
         if "estimate_memory" in options and options.estimate_memory:
             sys.stdout.writelines(f"{line}\n" for line in movielens.memory(settings))
             return 0
-        for line in run(benchmark, settings, options.work, options.only):
+        for line in run(benchmark, settings, options.work, options.only, options.ray):
             if isinstance(line, str):
                 sys.stderr.write(f"{line}\n")
                 sys.stderr.flush()
@@ -47,7 +48,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
             else:
                 sys.stdout.write(f"{json.dumps(line)}\n")
             return int(bool(line["failed"]))
-    except CannotRun as error:
+    except (CannotRun, cluster.ClusterError) as error:
         sys.stderr.write(f"{error}\n")
     return 2
 
@@ -70,6 +71,7 @@ def _parser(name: str, benchmark: Benchmark) -> argparse.ArgumentParser:
         help="cells that are done, and predictions; run at once on one folder, processes share the cells (one of them "
         "keeps an experiment's result, the others take --json)",
     )
+    cluster.flag(parser, "compute cells")
     parser.add_argument("--json", action="store_true", help="the result as one JSON line, kept nowhere")
     if name == "humour":
         parser.add_argument("--taught", type=int, help="how many pairs or texts teach at most, of each task")

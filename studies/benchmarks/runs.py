@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any, Protocol
 import psutil
 from filelock import FileLock, Timeout
 
+from engine import cluster
 from studies.benchmarks.controls import with_controls
 
 Row = dict[str, Any]
@@ -121,12 +123,15 @@ def _modules(benchmark: Benchmark) -> list[Path]:
     return sorted(mine | {ROOT / "studies" / name for name in SHARED} | {*(ROOT / "engine").rglob("*.py")})
 
 
-def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None) -> Iterator[str | Row]:
+def run(
+    benchmark: Benchmark, settings: Any, work: Path, only: int | None = None, ray: str | None = None
+) -> Iterator[str | Row]:
     """Compute every cell that the work folder does not hold yet. Yields lines of progress, then the result.
 
     A cell that fails is told and does not stop the rest; the same command tries it again. Processes that run at once on
     one work folder share the cells, and compute none twice that succeeds; with `only` those of one seed, so that what
-    it learns stays in one process: each learns for itself. Raises CannotRun.
+    it learns stays in one process: each learns for itself. With `ray` workers of a cluster share them in the same way
+    (`engine.cluster`), and what each has computed is told when it is done. Raises CannotRun, and ClusterError.
     """
     data = dict(_named_files(benchmark.files(settings)))
     told = plain(settings)
@@ -138,20 +143,8 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
     if not wanted:
         raise CannotRun(f"there is no cell of seed {only}: leave --only out")
     todo = [cell for cell in wanted if not _path(cell, held).is_file()]
-    spent: list[float] = []
     errors: dict[str, str] = {}
-    for n, cell in enumerate(_in_turn(todo, held)):
-        if (path := _path(cell, held)).is_file():  # by now: another process was at it
-            continue
-        yield f"{n + 1} of {len(todo)}, {_left(spent, len(todo) - n)}: {_named(cell.of)}"
-        before = time.monotonic()
-        try:
-            _keep(path, cell, cell.make(), before)
-        except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
-            errors[cell.key] = f"{type(error).__name__}: {error}"[:300]
-            yield f"failed: {errors[cell.key]}"
-        else:
-            spent.append(time.monotonic() - before)
+    yield from _beside(benchmark, settings, todo, held, errors, ray) if ray and todo else _here(todo, held, errors)
     done = [(cell.of, path) for cell in wanted if (path := _path(cell, held)).is_file()]
     found = [(of, json.loads(path.read_text(encoding="utf-8")), _predictions(path)) for of, path in done]
     failed = [{**cell.of, "error": errors[cell.key]} for cell in wanted if not _path(cell, held).is_file()]
@@ -166,6 +159,51 @@ def run(benchmark: Benchmark, settings: Any, work: Path, only: int | None = None
         "rows": rows,
         "failed": failed,
     }
+
+
+def _here(todo: Sequence[Cell], held: Path, errors: dict[str, str]) -> Iterator[str]:
+    spent: list[float] = []
+    for n, cell in enumerate(_in_turn(todo, held)):
+        if _path(cell, held).is_file():  # by now: another process was at it
+            continue
+        yield f"{n + 1} of {len(todo)}, {_left(spent, len(todo) - n)}: {_named(cell.of)}"
+        before = time.monotonic()
+        if error := _tried(cell, held):
+            errors[cell.key] = error
+            yield f"failed: {error}"
+        else:
+            spent.append(time.monotonic() - before)
+
+
+def _beside(
+    benchmark: Benchmark, settings: Any, todo: Sequence[Cell], held: Path, errors: dict[str, str], ray: str
+) -> Iterator[str]:
+    yield f"{len(todo)} cells are shared by workers of Ray"
+    names, began = {cell.key: _named(cell.of) for cell in todo}, time.monotonic()
+    work = partial(_one, benchmark, settings, held)
+    for n, (key, error) in enumerate(cluster.each(work, list(names), ray, names.__getitem__), 1):
+        spent = [(time.monotonic() - began) / n]  # of all workers together
+        yield f"{n} of {len(todo)} done, {_left(spent, len(todo) - n)}: {names[key]}"
+        if error:
+            errors[key] = error
+            yield f"failed: {error}"
+
+
+def _one(benchmark: Benchmark, settings: Any, held: Path, key: str) -> str:
+    """In a worker: compute the cell, unless it is there; why it failed, or ""."""
+    [cell] = [cell for cell in benchmark.cells(settings) if cell.key == key]
+    with FileLock(_path(cell, held).with_suffix(".lock")):
+        return "" if _path(cell, held).is_file() else _tried(cell, held)
+
+
+def _tried(cell: Cell, held: Path) -> str:
+    """Compute and keep; why it failed, or ""."""
+    before = time.monotonic()
+    try:
+        _keep(_path(cell, held), cell, cell.make(), before)
+    except (CannotRun, EOFError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    return ""
 
 
 def _path(cell: Cell, held: Path) -> Path:
