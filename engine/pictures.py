@@ -6,7 +6,6 @@ Two ways, apart in the prompt alone: model, size, steps and seed are the same fo
 import hashlib
 import inspect
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.alone import Alone
 from engine.catalog import free_memory
 from engine.methods.base import Ask
 from engine.plan import HEADROOM, plan, short
@@ -31,6 +31,7 @@ LEAD = " For a person of this taste: "
 FEW_STEPS = 4  # up to which a model was distilled to go without guidance, as its authors say of each such model
 ENDLESS = 10**6  # tokens: tokenizers without a limit name a number beyond all reason
 Fits = Callable[[str], bool]
+_alone = Alone("painter")
 
 
 class PictureError(RuntimeError):
@@ -65,13 +66,15 @@ def prompt_of(arm: str, ask: Ask, profile: Profile, fits: Fits) -> Prompt:
         return Prompt(begins)
     if why := lacks(profile):
         raise PictureError(why)
+    without = 0
     for statements, between, evidence in _told(profile):
         kept: list[str] = []
         for statement in statements:
             if fits(begins + LEAD + between.join([*kept, statement])):
                 kept.append(statement)
         if kept:
-            return Prompt(begins + LEAD + between.join(kept), evidence, len(statements) - len(kept))
+            return Prompt(begins + LEAD + between.join(kept), evidence, without + len(statements) - len(kept))
+        without += len(statements)
     raise PictureError("no statement about your taste fits into the image model's prompt: name a shorter subject")
 
 
@@ -97,7 +100,6 @@ class Painter:
         self._takes = inspect.signature(pipe.__call__).parameters
         self.steps = steps or int(self._takes["num_inference_steps"].default)
         self._guidance = {"guidance_scale": 0.0} if self.steps <= FEW_STEPS else {}
-        self._lock = threading.Lock()
         self.fingerprint = self._fingerprint()
 
     @classmethod
@@ -122,7 +124,7 @@ class Painter:
             return cls(pipe, found.name, steps)
         except Exception as error:  # a stranger's folder can hold anything, and the libraries raise as many types
             raise PictureError(
-                f"{model} cannot be loaded as a text-to-image model ({str(error).splitlines()[0][:200]}): "
+                f"{model} cannot be loaded as a text-to-image model ({(str(error) or type(error).__name__).splitlines()[0][:200]}): "
                 "choose another with --image-model, or leave it out"
             ) from error
 
@@ -154,23 +156,22 @@ class Painter:
         `on_step` hears of steps done, of how many. Raises Stopped after `stopped`.
         """
         of = self.steps * len(prompts)
-        pictures = []
-        with self._lock:
-            for n, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
 
-                def step_ended(pipe: Any, step: int, time: Any, told: dict[str, Any], n: int = n) -> dict[str, Any]:
-                    if stopped():
-                        raise Stopped
-                    on_step(min(n * self.steps + step + 1, of), of)
-                    return told
-
+        def one(n: int) -> bytes:
+            def step_ended(pipe: Any, step: int, time: Any, told: dict[str, Any]) -> dict[str, Any]:
                 if stopped():
                     raise Stopped
-                source = torch.Generator("cpu").manual_seed(seed)
-                told = {"num_inference_steps": self.steps, "callback_on_step_end": step_ended, **self._guidance}
-                known = {name: value for name, value in told.items() if name in self._takes}
-                pictures.append(_png(self.pipe(prompt, generator=source, **known).images[0]))
-        return pictures
+                on_step(min(n * self.steps + step + 1, of), of)
+                return told
+
+            if stopped():
+                raise Stopped
+            source = torch.Generator("cpu").manual_seed(seeds[n])
+            told = {"num_inference_steps": self.steps, "callback_on_step_end": step_ended, **self._guidance}
+            known = {name: value for name, value in told.items() if name in self._takes}
+            return _png(self.pipe(prompts[n], generator=source, **known).images[0])
+
+        return _alone.do(lambda: [one(n) for n in range(len(prompts))])
 
     def _fingerprint(self) -> str:
         """Names what painted a picture, as `Backbone._fingerprint` does for texts."""

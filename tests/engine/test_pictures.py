@@ -105,6 +105,9 @@ def test_without_a_summary_names_of_topics_serve_and_without_both_it_says_what_t
     assert told.text.endswith(f"{LEAD}printers, cats")
     assert told.evidence == tuple(item.id for item in profile.liked[:2])
     assert lacks(known) is None
+    long = replace(known, summary="This person likes very long sentences.")
+    short = prompt_of(TASTE, CAT, long, lambda prompt: "very long" not in prompt)
+    assert (short.text, short.left_out) == (told.text, 1), "the sentence that did not fit is counted"
     with pytest.raises(PictureError, match="like three cards first"):
         prompt_of(TASTE, CAT, Profile("nobody"), lambda prompt: True)
 
