@@ -123,8 +123,9 @@ class Painter:
             pipe.set_progress_bar_config(disable=True)
             return cls(pipe, found.name, steps)
         except Exception as error:  # a stranger's folder can hold anything, and the libraries raise as many types
+            why = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise PictureError(
-                f"{model} cannot be loaded as a text-to-image model ({(str(error) or type(error).__name__).splitlines()[0][:200]}): "
+                f"{model} cannot be loaded as a text-to-image model ({why}): "
                 "choose another with --image-model, or leave it out"
             ) from error
 
