@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -100,6 +101,7 @@ class Painter:
         self._takes = inspect.signature(pipe.__call__).parameters
         self.steps = steps or int(self._takes["num_inference_steps"].default)
         self._guidance = {"guidance_scale": 0.0} if self.steps <= FEW_STEPS else {}
+        self._read = self._readers()
         self.fingerprint = self._fingerprint()
 
     @classmethod
@@ -131,18 +133,19 @@ class Painter:
 
     def tokens(self, prompt: str) -> int:
         """How many tokens its strictest text encoder reads, marks of beginning and end among them."""
-        return max((len(tokenizer(prompt).input_ids) for tokenizer, _ in self._readers()), default=0)
+        return max((len(tokenizer(prompt).input_ids) for tokenizer, _ in self._read), default=0)
 
     def fits(self, prompt: str) -> bool:
         """Whether each of its text encoders reads the whole prompt."""
-        return all(len(tokenizer(prompt).input_ids) <= most for tokenizer, most in self._readers())
+        return all(len(tokenizer(prompt).input_ids) <= most for tokenizer, most in self._read)
 
     def _readers(self) -> list[tuple[Any, int]]:
-        """Each tokenizer, and how many tokens of it are read."""
+        """Each tokenizer, and how many tokens of it are read. Copies: the pipeline sets padding on its own while it
+        reads a prompt, and who counts in another thread would take that off again."""
         asked = self._takes.get("max_sequence_length")
         most = asked.default if asked and isinstance(asked.default, int) else ENDLESS
         found = [part for name, part in self.pipe.components.items() if name.startswith("tokenizer") and part]
-        return [(tokenizer, min(tokenizer.model_max_length, most)) for tokenizer in found]
+        return [(deepcopy(tokenizer), min(tokenizer.model_max_length, most)) for tokenizer in found]
 
     def paint(
         self,

@@ -2,9 +2,11 @@
 
 import json
 import re
+from io import BytesIO
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageChops
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -12,6 +14,7 @@ from engine.methods.base import INSTRUCTIONS
 from engine.pictures import LEAD
 from studies.wish import SCENES
 
+ROUNDING = 1
 TEXTS = " ".join((*SCENES, LEAD, INSTRUCTIONS["picture"])).lower()
 WORDS = sorted(set(re.findall("[a-z]+", TEXTS)))
 
@@ -78,3 +81,9 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps({word: n for n, word in enumerate(words)}))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *dict.fromkeys(merges)]) + "\n")
     return CLIPTokenizer.from_pretrained(folder, model_max_length=77)
+
+
+def apart(first: bytes, second: bytes) -> int:
+    """By how much two pictures differ where they differ most, of 255: one painted again may be off by rounding."""
+    apart = ImageChops.difference(*(Image.open(BytesIO(png)) for png in (first, second)))
+    return max(high for _, high in apart.getextrema())

@@ -13,6 +13,7 @@ import engine.pictures
 from engine.methods.base import Ask
 from engine.pictures import LEAD, TASTE, TOPIC, Painter, PictureError, Stopped, lacks, one_colour, prompt_of
 from engine.profile import Profile
+from tests.tiny_pictures import ROUNDING, apart
 
 CAT = Ask(kind="picture", payload="a cat on a train", seed=5)
 
@@ -34,9 +35,10 @@ def chunks(png: bytes) -> list[bytes]:
 
 def test_a_picture_depends_on_prompt_and_seed_alone(painter: Painter) -> None:
     first, second = painter.paint(["a cat", "a dog in the rain"], [7, 7])
-    assert painter.paint(["a dog in the rain"], [7]) == [second], "not on what is painted beside it"
-    assert first != second, "the prompt tells"
-    assert painter.paint(["a cat"], [8]) != [first], "the seed tells"
+    [alone], [other] = painter.paint(["a dog in the rain"], [7]), painter.paint(["a cat"], [8])
+    assert apart(alone, second) <= ROUNDING, "not on what is painted beside it"
+    assert apart(first, second) > ROUNDING, "the prompt tells"
+    assert apart(first, other) > ROUNDING, "the seed tells"
 
 
 def test_the_files_of_both_sides_are_alike_and_say_nothing(painter: Painter) -> None:
@@ -54,7 +56,8 @@ def test_it_tells_how_far_it_is_and_stops_between_two_steps(painter: Painter) ->
     with pytest.raises(Stopped):
         painter.paint(["a cat", "a dog"], [1, 1], lambda: len(told) == 3, lambda done, of: told.append((done, of)))
     assert len(told) == 3
-    assert painter.paint(["a cat"], [1]) == painter.paint(["a cat"], [1]), "a stop leaves nothing behind"
+    [before], [after] = painter.paint(["a cat"], [1]), painter.paint(["a cat"], [1])
+    assert apart(before, after) <= ROUNDING, "a stop leaves nothing behind"
 
 
 def test_few_steps_go_without_guidance_as_distilled_models_want(painter: Painter, tiny_pipeline: Path) -> None:
