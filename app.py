@@ -83,6 +83,18 @@ def flags() -> argparse.ArgumentParser:
         help="what ranks the feed: nearness to your likes, the nearest of your topics, a recommender that learned from "
         "many people (python -m engine learn item_lm ctr), or the local model as a judge",
     )
+    parser.add_argument(
+        "--image-model",
+        metavar="NAME",
+        help="offers pairs of pictures as well, painted by this text-to-image model: hub id or folder; needs "
+        "requirements-image.txt",
+    )
+    parser.add_argument(
+        "--image-steps",
+        type=int,
+        metavar="N",
+        help="steps of a picture, up to 4 without guidance, as models for so few want (default: the image model's own)",
+    )
     parser.add_argument("--study", type=Path, metavar="FILE", help="run the study that this TOML file describes")
     parser.add_argument(
         "--hosted",
@@ -132,6 +144,10 @@ def main() -> int:
         check_port(chosen.host, chosen.port)
         if chosen.study and chosen.rank != "nearness":
             raise CannotStart("a study shows its own texts in its own order: leave --rank out")
+        if chosen.study and chosen.image_model:
+            raise CannotStart("a study shows texts: leave --image-model out")
+        if chosen.image_steps is not None and (chosen.image_steps < 1 or not chosen.image_model):
+            raise CannotStart("--image-steps is a number from 1 up, for the model that --image-model names")
         if chosen.hosted and (chosen.study or chosen.table):
             raise CannotStart("--hosted gives every visitor a room of their own: leave --study and --import out")
         if here and chosen.study and chosen.data_dir == asked.get_default("data_dir"):
@@ -172,6 +188,8 @@ def main() -> int:
             runs=chosen.engine,
             base_url=chosen.base_url,
             gpu=gpu,
+            image_model=chosen.image_model,
+            image_steps=chosen.image_steps,
         )
         if chosen.table:
             print(house.import_table(chosen.table, chosen.column).sentences())

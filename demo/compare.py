@@ -1,4 +1,5 @@
-"""Compare: two texts without names, a vote, and only then who wrote them. What is seen stands in assets/compare.*."""
+"""Compare: two texts or pictures without names, a vote, and only then who made them. What is seen stands in
+assets/compare.*."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,23 +8,27 @@ from typing import Any
 import gradio as gr
 
 from demo import words
+from demo.files import MINE
 from demo.visitor import at, offer
 from studies.house import House
-from studies.session import Waiting
+from studies.session import BlindPair, BlindPictures, Waiting
 
 MARKUP = Path(__file__).parent / "assets" / "compare.html"
+OFFER = '    <label><input type="radio" name="kind" value="picture"> Pictures</label>\n  </span>'
 
 
 def tab(house: House, opened: gr.Tab) -> None:
     """Lay the tab out and wire it."""
-    gr.HTML(MARKUP.read_text(encoding="utf-8"), padding=False)
+    markup = MARKUP.read_text(encoding="utf-8")
+    gr.HTML(markup.replace("  </span>", OFFER, 1) if house.paints else markup, padding=False)
 
     def pair_now(request: gr.Request) -> dict[str, Any]:
         studio, session = at(house, request)
         told = studio.pair_now(session)
         if isinstance(told, Waiting):
             return asdict(told)
-        return {"id": told.id, "left": told.left_text, "right": told.right_text}
+        left, right = sides(told)
+        return {"id": told.id, "left": left, "right": right, "pictures": isinstance(told, BlindPictures)}
 
     def wish(kind: str, about: str, request: gr.Request) -> None:
         studio, session = at(house, request)
@@ -46,8 +51,15 @@ def tab(house: House, opened: gr.Tab) -> None:
     def next_pair(request: gr.Request) -> tuple[str, str, str]:
         studio, session = at(house, request)
         pair = studio.next_pair(session)
-        return pair.id, pair.left_text, pair.right_text
+        return pair.id, *sides(pair)
 
     offer(pair_now, wish, teach_from)
     offer(vote, undo, public=True)
     offer(next_pair, public=True, concurrency_limit=16, concurrency_id="pairs")
+
+
+def sides(pair: BlindPair | BlindPictures) -> tuple[str, str]:
+    """What stands left and right: texts, or where the pictures are, relative to the page."""
+    if isinstance(pair, BlindPictures):
+        return f"{MINE}/{pair.left}", f"{MINE}/{pair.right}"
+    return pair.left_text, pair.right_text

@@ -12,10 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.visitor import COOKIE, parts, session_of, token_of
 from studies.house import House
+from studies.pictures import PNG
 from studies.session import TROUBLE
 from studies.store import Refused
 
-MINE = "mine"  # the route of a visitor's own zips, relative to the page
+MINE = "mine"  # the route of a visitor's own zips and pictures, relative to the page
 KNOWN = 10_000  # uploads whose visitor is remembered; the oldest go first
 _brought: dict[str, set[str]] = {}  # path -> cookies of those who uploaded it: gradio names a path after the content
 
@@ -88,14 +89,22 @@ def brought(request: gr.Request, path: str) -> Path:
 
 
 def mine(house: House) -> Callable[[Request], Response]:
-    """Hands out a zip that a visitor had made of what is theirs, to them."""
+    """Hands out a zip that a visitor had made of what is theirs, or a picture that they were shown, to them. With a
+    picture goes nothing but what is on it, no date and no name."""
+    private = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
     def serve(request: Request) -> Response:
+        name = request.path_params["name"]
         try:
             session = session_of(request)
-            path = house.room(session).own.exported(session, request.path_params["name"])
+            own = house.room(session).own
+            if name.endswith(PNG):
+                return Response(own.picture(session, name).read_bytes(), media_type="image/png", headers=private)
+            path = own.exported(session, name)
         except TROUBLE as error:
             return PlainTextResponse(str(error), 404)
-        return FileResponse(path, filename=path.name, headers={"Cache-Control": "private, no-store"})
+        except FileNotFoundError:
+            return PlainTextResponse("that picture is not there any more", 404)
+        return FileResponse(path, filename=path.name, headers=private)
 
     return serve

@@ -27,10 +27,11 @@ def tab(house: House, opened: gr.Tab) -> None:
     def results(whose: str, request: gr.Request) -> str:
         studio, session = at(house, request)
         if whose == "all":
-            return standings.report(house.outcome())
-        told = studio.outcome(session)
-        take = f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>' if told.votes else ""
-        return standings.report(told) + take
+            return standings.both(house.outcome(), house.outcome(pictures=True))
+        told, pictures = studio.outcome(session), studio.outcome(session, pictures=True)
+        any_votes = told.votes or pictures.votes
+        take = f'<p><a class="own" href="{REPORT}" download>Download this as a page</a></p>' if any_votes else ""
+        return standings.both(told, pictures) + take
 
     for event in (opened.select, whose.change):
         event(results, whose, shown, api_visibility="private", show_progress="hidden")
@@ -42,7 +43,8 @@ def report_of(house: House) -> Callable[[Request], Response]:
     def download(request: Request) -> Response:
         try:
             session = session_of(request)
-            told = house.room(session).outcome(session)
+            room = house.room(session)
+            told = standings.both(room.outcome(session), room.outcome(session, pictures=True))
         except TROUBLE as error:
             return Response(str(error), 400)
         text = standings.page(told, house.engine_line(), time.strftime("%Y-%m-%d %H:%M"))

@@ -2,6 +2,7 @@
 
 import html
 import math
+from dataclasses import dataclass
 
 from studies.outcome import YOURS, About, Meter, Outcome
 from studies.pairs import title
@@ -13,7 +14,21 @@ WIDE, HIGH = 160, 22  # pixels of one
 ABOUT = 12  # rows of what it was about
 
 
-def report(told: Outcome) -> str:
+@dataclass(frozen=True, slots=True)
+class Of:
+    """What a report is of: begins the ids of its parts, and how it calls what it counts."""
+
+    name: str
+    title: str
+    who: str
+    marked: str
+
+
+TEXTS = Of("results", "Standings", "who wrote it", "sounds AI")
+PICTURES = Of("pictures", "Standings of pictures", "what it was told", "looks AI")
+
+
+def report(told: Outcome, of: Of = TEXTS) -> str:
     """All of it; for few votes, what is missing and what to do about it."""
     if not told.votes:
         return (
@@ -21,14 +36,22 @@ def report(told: Outcome) -> str:
             'after some dozens the meter below may say "enough". '
             '<button type="button" class="link" data-tab="compare">Judge a pair</button></p>'
         )
-    return headline(told) + meters(told) + table(told) + repeats(told) + about(told.about)
+    return headline(told, of) + meters(told) + table(told, of) + repeats(told) + about(told.about)
 
 
-def headline(told: Outcome) -> str:
+def both(texts: Outcome, pictures: Outcome) -> str:
+    """Texts, and under them pictures where any were judged: no vote on one counts for the other."""
+    if not pictures.votes:
+        return report(texts)
+    told = "<h2>Pictures</h2><p>Votes on pictures count here and nowhere above.</p>"
+    return f"{report(texts)}{told}{report(pictures, PICTURES)}"
+
+
+def headline(told: Outcome, of: Of) -> str:
     thin = sum(_played(s) < MIN_VOTES for s in told.standings)
     much = f" {thin} of {len(told.standings)} have under {MIN_VOTES} votes: too few for an interval." if thin else ""
     return (
-        f'<p id="results-note"><b>{told.votes} vote{"s" * (told.votes > 1)}.</b>{much}</p>'
+        f'<p id="{of.name}-note"><b>{told.votes} vote{"s" * (told.votes > 1)}.</b>{much}</p>'
         "<details><summary>How to read this</summary><p>Strength is in log-odds against the average way: 0 is average, "
         "+0.7 wins two of three. The bar is its 95 % interval. Rates are of the votes that were not skipped. A pair "
         "that comes again with its sides swapped says how well you agree with yourself, and counts nowhere "
@@ -66,18 +89,18 @@ def _meter(meter: Meter) -> str:
     )
 
 
-def table(told: Outcome) -> str:
+def table(told: Outcome, of: Of) -> str:
     """One row a way, strongest first."""
     by_arm = {(rate.arm, rate.kind): rate for rate in told.rates}
     head = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("who wrote it", "strength", "won-lost-tied", "liked", "disliked", "sounds AI", "cost")
+        for name in (of.who, "strength", "won-lost-tied", "liked", "disliked", of.marked, "cost")
     )
     rows = []
     for s in told.standings:
         rates = "".join(
             f'<td data-name="{name}">{_percent(by_arm[s.arm, kind])}</td>'  # type: ignore[index]
-            for kind, name in (("like", "liked"), ("dislike", "disliked"), ("sounds_ai", "sounds AI"))
+            for kind, name in (("like", "liked"), ("dislike", "disliked"), ("sounds_ai", of.marked))
         )
         cost = told.costs.get(s.arm)
         took = f"{cost.tokens:.0f} tokens, {cost.seconds:.1f} s" if cost else "none"
@@ -87,7 +110,8 @@ def table(told: Outcome) -> str:
             f'<td data-name="cost">{took}</td></tr>'
         )
     return (
-        '<div class="wide" tabindex="0" role="region" aria-label="Standings"><table id="results-table">'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{of.title}">'
+        f'<table id="{of.name}-table" class="standings">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -136,13 +160,13 @@ def about(rows: tuple[About, ...]) -> str:
     )
 
 
-def page(told: Outcome, engine: str, at: str) -> str:
-    """The report as a file of its own, readable without Palate."""
+def page(told: str, engine: str, at: str) -> str:
+    """A report as a file of its own, readable without Palate."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Palate: what came of the votes</title>'
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "td,th{padding:.3rem .8rem .3rem 0;text-align:left;vertical-align:top}button{display:none}</style>"
-        f"<h1>What came of the votes</h1><p>{html.escape(at)}. {html.escape(engine)}</p>{report(told)}</html>"
+        f"<h1>What came of the votes</h1><p>{html.escape(at)}. {html.escape(engine)}</p>{told}</html>"
     )
 
 

@@ -88,6 +88,8 @@ def side(name: str, shown: Side, chosen: bool, pair: str) -> str:
         likes += f"<li><small>{shown.shortened} of these stood shortened in the prompt</small></li>"
     why = f"<details open><summary>drawn from your likes</summary><ul>{likes}</ul></details>" if likes else ""
     took = f"<small>{shown.tokens} tokens, written in {shown.seconds:.1f} s</small>" if shown.tokens else ""
+    if shown.prompt:
+        return f'<div class="side{mark}"><b>{name}: {html.escape(shown.title)}</b> {painted(shown)}{why}</div>'
     teach = (
         f'<label><input type="checkbox" data-teach="{name.lower()}" data-pair="{html.escape(pair)}"> '
         "Teach from this: add it to my likes</label>"
@@ -95,8 +97,20 @@ def side(name: str, shown: Side, chosen: bool, pair: str) -> str:
     return f'<div class="side{mark}"><b>{name}: {html.escape(shown.title)}</b> {took}{why}{teach if pair else ""}</div>'
 
 
+def painted(shown: Side) -> str:
+    """What the image model was told, and what of the person's taste did not fit into that."""
+    left = f"{shown.left_out} statement{'s' * (shown.left_out > 1)} about your taste"
+    short = f"<p><small>{left} did not fit into what it reads: left out, whole.</small></p>" if shown.left_out else ""
+    return (
+        f"<small>both painted in {shown.seconds:.1f} s</small>"
+        f'<p>The image model was told: <q dir="auto">{html.escape(shown.prompt)}</q></p>{short}'
+    )
+
+
 def reveal(told: Reveal, pair: str = "") -> str:
     about = f"a {told.kind} about {html.escape(told.topic)}"
+    if told.kind == "picture":
+        about = f"a picture of {html.escape(told.topic)}"
     if told.kind in ("caption", "reply"):
         about = f"a {told.kind} to: {html.escape(told.topic)}"
     if told.choice == "undone":

@@ -124,7 +124,7 @@ def estimates(quantize: Quantize = "auto", spare: int = 0, other: Known | None =
     those of the model in use."""
     models = (*KNOWN, other) if other else KNOWN
     plans = [_plan(model, quantize) for model in models]
-    free = _free(plans[0].device) + spare
+    free = free_memory(plans[0].device) + spare
     here = [_estimate(model, how, free) for model, how in zip(models, plans, strict=True)]
     largest = max((e.model for e in here if e.verdict == "fits"), key=lambda model: model.parameters, default=None)
     return tuple(replace(e, words=_words(e, how, largest)) for e, how in zip(here, plans, strict=True))
@@ -197,7 +197,8 @@ def _weights(model: Known, quantization: str, dtype: torch.dtype) -> int:
     return int(model.linear * each) + (model.parameters - model.linear) * dtype.itemsize
 
 
-def _free(device: str) -> int:
+def free_memory(device: str) -> int:
+    """Bytes that could be taken now, of the GPU or of the machine."""
     return int(torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available)
 
 

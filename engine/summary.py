@@ -50,6 +50,11 @@ def whole_sentences(text: str) -> str:
     return text[: ends[-1]].strip() if ends else text.strip()
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of a summary, one by one."""
+    return [part for part in re.split(r"(?<=[.!?\u2026])\s+", text.strip()) if part]
+
+
 @dataclass(frozen=True, slots=True)
 class Enjoyed:
     """A subject, and the ids of the likes that show it."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from studies.database import FILE, OPENED
+from studies.pictures import folder_of
 from studies.store import Refused, Store
 
 KEPT = (FILE, f"{FILE}-wal", f"{FILE}-shm", "palate.lock", OPENED)  # of a data folder whose contents are deleted
@@ -21,7 +22,8 @@ import      what you imported and when;  consent: what may be sent, and the word
 study, participant, answer, event, pool, verdict: of studies that were run in this data folder
 rater, session, schedule, selection, chunk: how these hang together (docs/schema.md)
 
-Left out: vector (numbers that are computed from the texts). states/ holds what was fitted to you.
+Left out: vector (numbers that are computed from the texts). states/ holds what was fitted to you, pictures/ what
+was painted for you: candidate names each file and what the image model was told.
 An access to Reddit that you asked to keep is left out too.
 """
 
@@ -38,10 +40,10 @@ def export(store: Store, to: Path) -> Path:
                     with file.open(f"{table}.jsonl", "w") as lines:
                         for row in store.db.each(f'select * from "{table}"'):
                             lines.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            states = store.db.folder / "states"
-            for path in sorted(states.rglob("*")) if states.is_dir() else ():
-                if path.is_file():
-                    file.write(path, path.relative_to(store.db.folder).as_posix())
+            for kept in (store.db.folder / "states", folder_of(store)):
+                for path in sorted(kept.rglob("*")) if kept.is_dir() else ():
+                    if path.is_file():
+                        file.write(path, path.relative_to(store.db.folder).as_posix())
         return part.rename(to)
     except OSError as error:
         raise Refused(f"the zip cannot be written ({error.strerror}): free some space and try again") from error

@@ -22,6 +22,7 @@ import pandas as pd
 
 from engine.methods import ARMS
 from engine.methods.base import Ask
+from engine.pictures import TITLES
 from studies import records
 from studies.database import Row
 from studies.pairs import title
@@ -108,7 +109,12 @@ def _side(side: str) -> tuple[Column, ...]:
         _same(
             f"{side}_arm", f"the arm {of}: a way of writing, or human for a post by a person, salad for one shuffled"
         ),
-        _masked(f"{side}_text", f"the text {of} as it was shown; without ids, handles in it are masked"),
+        _masked(
+            f"{side}_text",
+            f"the text {of} as it was shown, or the name of a picture's file; without ids, handles in it are masked",
+        ),
+        _masked(f"{side}_prompt", f"what the image model was told, {of}; empty for texts"),
+        _same(f"{side}_left_out", f"statements of the rater's taste that did not fit into that, {of}", "number"),
         _same(f"{side}_tokens", f"length {of}, 0 for a post by a person", "number", "tokens"),
         _same(f"{side}_seconds", f"what the batch took that wrote it, {of}", "real", "s"),
         _same(f"{side}_finish", f"why the model stopped, {of}", values="stop, budget, or other words of the engine"),
@@ -239,8 +245,8 @@ ABOUT = {
     "answers": "One row is one answer to the survey, or one step that a participant went past, such as consent.",
     "events": "One row is one thing that happened while the study ran.",
     "preferences": (
-        "One line is one counted vote of a main pair that chose a side, in the preference format of TRL. It is for "
-        "research: these are votes of judges, and Palate itself never trains on them. As JSON lines only."
+        "One line is one counted vote of a main pair of texts that chose a side, in the preference format of TRL. It "
+        "is for research: these are votes of judges, and Palate itself never trains on them. As JSON lines only."
     ),
 }
 
@@ -303,7 +309,7 @@ def backup(store: Store, to: Path) -> Path:
         part.unlink(missing_ok=True)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            records.copy(store, part, {arm: title(arm) for arm in (*ARMS, HUMAN)})
+            records.copy(store, part, {arm: title(arm) for arm in (*ARMS, HUMAN, *TITLES)})
             return part.rename(to)
         finally:
             part.unlink(missing_ok=True)
@@ -321,7 +327,11 @@ def _tables(store: Store, study: str | None, ids: bool) -> dict[str, list[Row]]:
     judged = [row for row in records.trials(store, study) if row["role"] == "judge"]
     for row in judged:
         cast.number("trial", row["id"])  # in this order, also where one repeats a later one
-    decided = [row for row in judged if records.counts(row, "main") and row["choice"] in ("left", "right")]
+    decided = [
+        row
+        for row in judged
+        if records.counts(row, "main") and row["choice"] in ("left", "right") and not row["left_prompt"]
+    ]
     found = {
         "trials": judged,
         "participants": records.participants(store, study),

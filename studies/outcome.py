@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine.pictures import TOPIC
 from studies.agreement import Interval, repeatability
 from studies.pairs import FLOOR
 from studies.ratings import Ballot, Rate, Standing, rates, standings
@@ -14,6 +15,7 @@ from studies.schedule import HUMAN
 from studies.sequential import ENOUGH, evidence
 
 YOURS, WITHOUT = "with your profile", "without"
+UNKNOWING = (*FLOOR, TOPIC)  # arms that nothing is told of the person, of texts and of pictures
 ALONE = np.zeros(1)  # of one person alone is asked what that person's taste is: their votes are independent looks at it
 FEW = 8  # decided votes, below which nobody can say how many more it takes
 
@@ -66,7 +68,7 @@ class Outcome:
 def outcome(ballots: Sequence[Ballot], again: Sequence[Ballot] = (), costs: dict[str, Cost] | None = None) -> Outcome:
     """Of one or many people's votes; `again` are those on pairs that were shown once more with the sides swapped."""
     ranked = standings(ballots)
-    personal = [standing.arm for standing in ranked if standing.arm not in (*FLOOR, HUMAN)]
+    personal = [standing.arm for standing in ranked if standing.arm not in (*UNKNOWING, HUMAN)]
     raters = {ballot.rater for ballot in ballots}
     groups = [(YOURS, set(personal)), *((arm, {arm}) for arm in personal)] if len(personal) > 1 else []
     groups = groups or [(arm, {arm}) for arm in personal]
@@ -83,7 +85,7 @@ def outcome(ballots: Sequence[Ballot], again: Sequence[Ballot] = (), costs: dict
 
 def _against_floor(ballots: Sequence[Ballot], arms: set[str]) -> list[Ballot]:
     """The votes between one of `arms` and the floor, the sides named YOURS and WITHOUT."""
-    named = {**dict.fromkeys(arms, YOURS), **dict.fromkeys(FLOOR, WITHOUT)}
+    named = {**dict.fromkeys(arms, YOURS), **dict.fromkeys(UNKNOWING, WITHOUT)}
     met = [ballot for ballot in ballots if {named.get(ballot.left), named.get(ballot.right)} == {YOURS, WITHOUT}]
     return [replace(ballot, left=named[ballot.left], right=named[ballot.right]) for ballot in met]
 

@@ -12,8 +12,10 @@ from collectors.sample import Sample
 from engine.plane import plane
 from engine.profile import Edit, Profile, Topic, representatives
 from studies.belongings import delete, export
+from studies.pictures import folder_of
 from studies.statements import call_wrong
 from studies.store import ME, Refused, Store
+from studies.wish import ANYTHING
 from studies.worker import Worker
 
 MAX_COMMUNITIES, MAX_POINTS, MAX_NAME = 20, 500, 60
@@ -136,11 +138,18 @@ class Own:
             raise Refused("there is no such zip of yours: export it again on the Taste page")
         return found[name]
 
+    def picture(self, session: str, name: str) -> Path:
+        """A picture that was shown to this person, by the name of its file. Raises Refused for any other."""
+        if not self.store.may_see(self.store.rater(session), name):
+            raise Refused("there is no such picture of yours: judge pictures on the Compare page")
+        return folder_of(self.store) / name
+
     def delete_me(self, session: str) -> None:
         """Delete everything personal, at once and for ever. Raises Refused while something else is still writing."""
         self.store.rater(session)
         if self._busy():
             raise Refused("an import, a fit or a judge is under way: stop it or wait, then delete")
+        self.worker.wish = ANYTHING  # what is being painted is given up
         with self.worker.resting:
             delete(self.store)
             shutil.rmtree(self._uploads, ignore_errors=True)

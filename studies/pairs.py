@@ -16,11 +16,13 @@ from engine.methods.base import PRESETS, USUAL, Ask, Method
 from engine.methods.history import History
 from engine.methods.retrieval import Retrieval
 from engine.methods.summary import Summary
+from engine.pictures import TITLES
 from engine.profile import Profile
 from engine.summary import whole_sentences
+from studies.database import Row
 from studies.device import by_model
 from studies.leaks import void_reason
-from studies.schedule import HUMAN, Slot, ask_seed, schedule_id, slot
+from studies.schedule import HUMAN, PICTURE, Slot, ask_seed, schedule_id, slot
 from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
 from studies.wish import ANYTHING, Wish
 
@@ -50,7 +52,7 @@ class Person:
     def schedule(self, arms: Sequence[str]) -> str:
         """The name of the schedule that holds while these arms take part; each sampler has its own, so that the arms
         are balanced under each."""
-        sampler = [] if self.preset == USUAL else [f"preset {self.preset}"]
+        sampler = [] if self.preset == USUAL or self.wish.pictures else [f"preset {self.preset}"]
         return schedule_id(self.seed, [*arms, *self.wish.parts, *sampler])
 
     def about(self, position: int, topic: str) -> str:
@@ -77,7 +79,9 @@ def lacking(store: Store, lm: Backbone, profile: Profile, chosen: Collection[str
 
 def arms_for(store: Store, lm: Backbone, person: Person) -> list[str]:
     """The arms that can run for this person now. People's posts are about anything: they meet no text about something
-    that was asked for."""
+    that was asked for. Pictures have arms of their own."""
+    if person.wish.pictures:
+        return list(TITLES)
     missing = lacking(store, lm, person.profile)
     humans = [] if person.wish.parts else [HUMAN]
     return [arm for arm in [*ARMS, *humans] if arm not in missing]
@@ -89,14 +93,26 @@ def ready_pairs(store: Store, lm: Backbone, person: Person) -> int:
     return sum(waiting["schedule"] == schedule for waiting in store.ready(person.profile.user, "pair"))
 
 
-def supersede(store: Store, rater: str, engine: str, preset: str) -> int:
-    """Take out what waits to be shown and was written by another model or with another sampler: nobody has seen it.
-    Returns how many were taken out."""
+def waiting_for(store: Store, rater: str, wish: Wish) -> list[Row]:
+    """Pairs that may be shown next: whoever wants pictures is shown none of the texts that are ready, and the other way
+    round."""
+    return [row for row in store.ready(rater, "pair") if painted(row) == wish.pictures]
+
+
+def painted(trial: Row) -> bool:
+    """Whether a trial shows pictures."""
+    return bool(json.loads(trial["ask"])["kind"] == PICTURE)
+
+
+def supersede(store: Store, rater: str, engine: str, preset: str, paints: str = "") -> int:
+    """Take out what waits to be shown and was written by another model or with another sampler: nobody has seen it. So
+    are pictures that another image model than `paints` painted. Returns how many were taken out."""
     sampler, out = asdict(PRESETS[preset]), 0
     for kind in ("pair", "card"):
         for waiting in store.ready(rater, kind):
-            ask = json.loads(waiting["ask"])
-            if waiting["engine"] != engine or any(ask[name] != sampler[name] for name in SAMPLER):
+            ask, made = json.loads(waiting["ask"]), waiting["engine"]
+            stale = made != engine or any(ask[name] != sampler[name] for name in SAMPLER)
+            if made != paints if painted(waiting) else stale:
                 store.void(waiting["id"], SUPERSEDED)
                 out += 1
     return out
@@ -115,6 +131,8 @@ def title(arm: str) -> str:
     """What people are told an arm is, after the vote: its method, and the settings in which it differs."""
     if arm == HUMAN:
         return "a person wrote this"
+    if arm in TITLES:
+        return TITLES[arm]
     method = ARMS.get(arm)
     if method is None:
         return f"{arm}, a setting of an earlier version"
@@ -138,7 +156,7 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
     arms = arms_for(store, lm, person)
     schedule = person.schedule(arms)
     humans = _humans(store, profile)
-    slots, attempts = _next_slots(store, person, schedule, arms, count, len(humans))
+    slots, attempts = next_slots(store, person, schedule, arms, count, len(humans))
     sampler = replace(PRESETS[person.preset], kind=person.wish.kind)
     asks = {
         p: replace(sampler, payload=person.about(p, slots[p].topic), seed=ask_seed(schedule, p, attempts[p]))
@@ -171,10 +189,16 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
         )
         store.write(trial, person.seed, arms)
         shown += reason is None
-    for waiting in store.ready(profile.user, "pair") if shown else []:
+    if shown:
+        retire(store, profile.user, schedule)
+    return shown
+
+
+def retire(store: Store, rater: str, schedule: str) -> None:
+    """Take out waiting pairs of other schedules than this: nobody has seen them."""
+    for waiting in store.ready(rater, "pair"):
         if waiting["schedule"] != schedule:
             store.void(waiting["id"], SUPERSEDED)
-    return shown
 
 
 def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
@@ -209,7 +233,7 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     return int(reason is None)
 
 
-def _next_slots(
+def next_slots(
     store: Store, person: Person, schedule: str, arms: list[str], count: int, humans: int
 ) -> tuple[dict[int, Slot], dict[int, int]]:
     """The next `count` slots to fill, by position, and how often each was tried: first holes that void pairs left.

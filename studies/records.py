@@ -142,7 +142,8 @@ class Records:
     """All of a study, or of play where `study` is None; votes in the order they were given, raters as they came.
 
     `ballots` and `marks` are the counted votes on main trials, `repeats` and `mark_repeats` those on trials that show
-    an earlier one again. `written` are all trials; `topics` says by trial what the texts of the counted votes were
+    an earlier one again. `pictures` are the counted main votes on pairs of pictures, which are in none of the others.
+    `written` are all other trials; `topics` says by trial what the texts of the counted votes were
     asked to be about, `others` names the studies that the folder holds besides. Practice is in none of them.
     """
 
@@ -161,6 +162,7 @@ class Records:
     # by judge and trial: choice and score
     judges: Mapping[str, Mapping[str, tuple[str, float]]] = field(default_factory=dict)
     detectors: tuple[Detector, ...] = ()  # what automatic ones find, where they were asked
+    pictures: tuple[Ballot, ...] = ()
     assumed: bool = False  # nobody named this study: it is the only one of the folder
 
     @property
@@ -206,8 +208,10 @@ class Records:
 def records(store: Store, study: str | None) -> Records:
     """Read a study, or with None what was judged outside of studies. Raises Refused for a study that is not here."""
     known = about(store, study)
-    rows = [row for row in trials(store, study) if row["role"] == "judge" and row["purpose"] != "practice"]
-    counted = sorted((row for row in rows if counts(row, *COUNTED)), key=lambda row: int(row["vote_number"]))
+    judged = [row for row in trials(store, study) if row["role"] == "judge" and row["purpose"] != "practice"]
+    rows = [row for row in judged if not row["left_prompt"]]
+    painted = sorted((row for row in judged if row["left_prompt"] and counts(row, "main")), key=_order)
+    counted = sorted((row for row in rows if counts(row, *COUNTED)), key=_order)
     votes = Counter(row["rater"] for row in counted)
     held = Register(store)
     return Records(
@@ -234,6 +238,7 @@ def records(store: Store, study: str | None) -> Records:
         others=tuple(other for other in studies(store) if other != study),
         answers=tuple(Answer(row["rater"], row["question"], row["value"]) for row in answers(store, study)),
         judges={name: held.verdicts(name) for name in held.judges()},
+        pictures=tuple(_ballot(row) for row in painted),
     )
 
 
@@ -274,7 +279,19 @@ def trials(store: Store, study: str | None) -> list[Row]:
     sides = ", ".join(
         f"{side[0]}.{name} as {side}_{name}"
         for side in ("left", "right")
-        for name in ("id", "arm", "text", "item_id", "evidence", "tokens", "seconds", "finish", "state")
+        for name in (
+            "id",
+            "arm",
+            "text",
+            "item_id",
+            "evidence",
+            "tokens",
+            "seconds",
+            "finish",
+            "state",
+            "prompt",
+            "left_out",
+        )
     )
     rows = store.db.rows(
         f"""select t.id, t.rater, t.session, t.kind, t.role, t.purpose, t.repeats, t.schedule, t.position, t.attempt,
@@ -363,6 +380,10 @@ def about(store: Store, study: str | None) -> About | None:
         raise Refused(f"there is no study {study!r} in this folder: it holds {here}")
     row = rows[0]
     return About(row["id"], row["title"], public(json.loads(row["settings"])), row["opened_at"])
+
+
+def _order(row: Row) -> int:
+    return int(row["vote_number"])
 
 
 def _ballot(row: Row) -> Ballot:

@@ -15,7 +15,7 @@ ANY = frozenset({"pair", "card", "mark"})  # kinds of trials that a section is a
 PAIR, ALONE, ASKED = frozenset({"pair"}), frozenset({"card", "mark"}), frozenset({"pair", "card"})
 SECTIONS: tuple[tuple[Callable[[Page], Section | None], frozenset[str]], ...] = (
     *((make, ANY) for make in (protocol.protocol, protocol.writers, protocol.people, protocol.times, protocol.survey)),
-    *((make, PAIR) for make in (pairs.strengths, pairs.rates_in_pairs, pairs.matrix, pairs.sequential)),
+    *((make, PAIR) for make in (pairs.strengths, pairs.rates_in_pairs, pairs.matrix, pairs.sequential, pairs.pictures)),
     *((make, ALONE) for make in (alone.rates_alone, alone.points, alone.differences)),
     *((trust.agreement, ANY), (trust.judges, ANY), (trust.detected, ASKED), (trust.recognised, ANY)),
     *((make, PAIR) for make in (checks.differences, checks.sides, checks.style)),

@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Final, Literal
 
 # Neutral and the same for everybody: a topic taken from the profile would personalise the floor as well.
 TOPICS = (
@@ -24,6 +24,7 @@ TOPICS = (
 )  # fmt: skip
 
 HUMAN, SALAD = "human", "salad"  # arms of posts by people, and of such posts with their words shuffled
+PICTURE: Final = "picture"  # the kind of an ask that is painted: its votes are never counted with those on texts
 Kind = Literal["pair", "card", "mark"]
 Purpose = Literal["main", "practice", "repeat", "same", "salad"]
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -21,6 +21,7 @@ from engine.fitting import likes_of
 from engine.learning import provenance, stand_on, state_name, state_path
 from engine.methods import ARMS
 from engine.methods.base import Method
+from engine.pictures import Painter, PictureError
 from engine.plan import Quantize
 from engine.profile import Profile, remarked
 from engine.reasons import drafts
@@ -42,10 +43,11 @@ from studies.ledger import Tell
 from studies.outcome import Cost, Outcome, outcome
 from studies.own import Own
 from studies.own_judge import OwnJudge
-from studies.pairs import LEFT_OUT, lacking, selected, supersede, title
+from studies.pairs import LEFT_OUT, lacking, selected, supersede, title, waiting_for
+from studies.pictures import can_be_painted
 from studies.ratings import Ballot
 from studies.recommending import Recommending, source_of
-from studies.schedule import HUMAN
+from studies.schedule import HUMAN, PICTURE
 from studies.signing import RedditDoor
 from studies.store import LOCAL, ME, Candidate, Refused, Store, as_post
 from studies.teaching import Fitting, Teacher
@@ -86,6 +88,15 @@ class BlindPair:
 
 
 @dataclass(frozen=True, slots=True)
+class BlindPictures:
+    """The same of a pair of pictures: the names of two files."""
+
+    id: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A pair that is still to be written: how many turns at the model come first, and about how many seconds are left,
     0 where nothing is known yet. `trouble` is why the last try failed; another one is under way."""
@@ -106,7 +117,8 @@ class Card:
 @dataclass(frozen=True, slots=True)
 class Side:
     """What one side was, told after the vote. `because` are the likes that its prompt held, of which `shortened` did
-    not stand there whole."""
+    not stand there whole. Of a picture `prompt` is what the image model was told, without `left_out` statements of the
+    person's taste, which did not fit."""
 
     arm: str
     title: str
@@ -114,6 +126,8 @@ class Side:
     tokens: int
     seconds: float  # of the decode that wrote it, together with what else that wrote; 0 for a person's post
     shortened: int = 0
+    prompt: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +204,7 @@ class CannotStart(RuntimeError):
 
 
 # what opening a data folder and a model may raise; each message is for people as well
-CANNOT_OPEN = (StoreError, WeightsError, BackboneError, CollectError, StateError, encoder.EncoderError)
+CANNOT_OPEN = (StoreError, WeightsError, BackboneError, CollectError, StateError, encoder.EncoderError, PictureError)
 TROUBLE = (Refused, NotReady, StoreError)  # what a verb may raise while the app runs; each message is for people
 
 
@@ -201,6 +215,7 @@ class Engine:
     lm: Backbone
     claude: Claude | None
     ranks: Scorer | None
+    painter: Painter | None = None
 
     @classmethod
     def load(
@@ -215,22 +230,29 @@ class Engine:
         runs: Runs = "process",
         base_url: str | None = None,
         gpu: Lender | None = None,
+        image_model: str | None = None,
+        image_steps: int | None = None,
     ) -> "Engine":
         """Load the models; raises CannotStart.
 
         `summary_model` may write the summary, if the environment has a key and once the person says yes. With `base`
         all ways of writing stand on the task-adapted model, where there is one for it. `rank` names the scorer of the
         feed. The model `runs` in this process, or on a server at `base_url`; with `gpu` it works only where that runs
-        it.
+        it. `image_model` paints, in so many steps.
         """
         if gpu and rank != NEAREST:
             raise CannotStart("the accelerator here is lent for seconds, which serve for writing: leave --rank out")
+        if gpu and image_model:
+            raise CannotStart(
+                "the accelerator here is lent for seconds, too few for a picture: leave --image-model out"
+            )
         try:
             encoder.use(sentence_encoder)
             claude = Claude.from_environment(summary_model) if summary_model else None
+            found = cls.writing(data_dir, model, quantize, claude, base, rank, runs, base_url, gpu)
+            return replace(found, painter=Painter.load(image_model, image_steps)) if image_model else found
         except CANNOT_OPEN as error:
             raise CannotStart(str(error)) from error
-        return cls.writing(data_dir, model, quantize, claude, base, rank, runs, base_url, gpu)
 
     @classmethod
     def writing(
@@ -280,13 +302,14 @@ class Studio:
         tell: Tell | None = None,
         uploads: Path | None = None,
         guest: bool = False,
+        painter: Painter | None = None,
     ) -> None:
-        self.store, self.lm, self._guest = store, lm, guest
+        self.store, self.lm, self._guest, self.painter = store, lm, guest, painter
         self._tell = tell or (lambda **what: None)
         self._uploads = uploads or self.folder / UPLOADS
         store.add(ME, Sample())
         self.claude = claude
-        self.worker = Worker(store, lm, ME, seed, claude, ranks, turns)
+        self.worker = Worker(store, lm, ME, seed, claude, ranks, turns, painter)
         self.teacher = Teacher(lm, self.folder, self.worker.poke)
         self.imports = Imports(store, self.worker.poke, self._uploads)
         self.texts = Fetching(store, self.worker.poke)
@@ -315,7 +338,7 @@ class Studio:
         except StoreError as error:
             raise CannotStart(str(error)) from error
         found = Engine.load(data_dir, model, quantize, **engine)
-        return cls(store, found.lm, seed, found.claude, found.ranks)
+        return cls(store, found.lm, seed, found.claude, found.ranks, painter=found.painter)
 
     @property
     def small(self) -> bool:
@@ -324,8 +347,13 @@ class Studio:
 
     def start(self) -> None:
         sweep(self._uploads)
-        supersede(self.store, ME, self.lm.fingerprint, settings.read(self.folder).preset)
+        self.supersede()
         self.worker.start()
+
+    def supersede(self) -> None:
+        """Take out what waits and was made by another model or with another sampler than are in use now."""
+        paints = self.painter.fingerprint if self.painter else ""
+        supersede(self.store, ME, self.lm.fingerprint, settings.read(self.folder).preset, paints)
 
     def close(self) -> None:
         self.judging.stop()
@@ -478,7 +506,7 @@ class Studio:
 
     # ---- blind pairs
 
-    def next_pair(self, session: str, patience: float = PATIENCE) -> BlindPair:
+    def next_pair(self, session: str, patience: float = PATIENCE) -> BlindPair | BlindPictures:
         """The pair to judge: the one on the table, or the next that is ready. Raises NotReady after `patience`
         seconds."""
         deadline = time.monotonic() + patience
@@ -496,22 +524,24 @@ class Studio:
     def _why(self) -> str:
         return self.worker.trouble if self._guest else self.worker.failure
 
-    def pair_now(self, session: str) -> BlindPair | Waiting:
+    def pair_now(self, session: str) -> BlindPair | BlindPictures | Waiting:
         """The pair to judge, or how long it will take until there is one: whoever waits asks again each second."""
         worker, rater = self.worker, self.store.rater(session)
         row = self.store.open_trial(session, "pair") or self._again(session)
-        for waiting in [] if row else self.store.ready(rater, "pair"):
+        for waiting in [] if row else waiting_for(self.store, rater, worker.wish):
             row = row or self.store.show(waiting["id"], session)
         worker.poke()
         if row:
-            return BlindPair(row["id"], row["left_text"], row["right_text"])
+            kind = BlindPictures if row["pictures"] else BlindPair
+            return kind(row["id"], row["left_text"], row["right_text"])
         worker.somebody_waits()
         trouble = self._why() if worker.failing else ""
-        return Waiting(worker.turns.before(worker), worker.turns.seconds_left(worker), trouble)
+        return Waiting(worker.turns.before(worker), worker.seconds_left(), trouble)
 
     def _again(self, session: str) -> Row | None:
         """In its turn a pair that was judged some time ago, to see how well a person agrees with themselves."""
-        main, again = self.store.ballots(), self.store.ballots("repeat")
+        pictures = self.worker.wish.pictures
+        main, again = self.store.ballots(pictures=pictures), self.store.ballots("repeat", pictures=pictures)
         if len(main) < (len(again) + 1) * REPEAT_EVERY:
             return None
         old = coming_again(main, again)
@@ -521,9 +551,13 @@ class Studio:
         return coming_again(self.store.ballots(), self.store.ballots("repeat"))
 
     def wish(self, session: str, kind: str, about: str) -> Wish:
-        """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind."""
+        """What the person wants to judge, from the next pair that is written. Raises Refused for no such kind, and for
+        pictures of what cannot be painted."""
         self.store.rater(session)
-        self.worker.wish = Wish.of(kind, about)
+        wish = Wish.of(kind, about, pictures=self.painter is not None)
+        if wish.pictures and self.painter:
+            can_be_painted(wish, self._profile(session), self.painter)
+        self.worker.wish = wish
         self.worker.poke()
         return self.worker.wish
 
@@ -532,7 +566,7 @@ class Studio:
         row = self.store.vote(session, pair, choice, flags, kinds=("pair",))
         self._tell(
             vote=row["id"], left=row["left_arm"], right=row["right_arm"], choice=choice, flags=list(flags),
-            engine=row["engine"],
+            engine=row["engine"], **({"kind": PICTURE} if row["left_prompt"] else {}),
         )  # fmt: skip
         return self._reveal(choice, row)
 
@@ -548,6 +582,8 @@ class Studio:
         row = self.store.side_of(session, pair, side)
         if not row:
             raise Refused("judge the pair first: then its texts may teach")
+        if row["prompt"]:
+            raise Refused("only texts teach: like some in the feed")
         liked = self.store.liked_as_card(session, row["id"])
         if on and not liked:
             text = Candidate(row["id"], row["arm"], row["text"], item_id=row["item_id"])
@@ -566,14 +602,15 @@ class Studio:
             same = arm in ARMS and row["engine"] == self.lm.fingerprint  # another model counts tokens otherwise
             cut = ARMS[arm].shortened(self.lm, told) if same else 0
             because = tuple(item.text for item in told)
-            sides.append(Side(arm, title(arm), because, row[f"{side}_tokens"], row[f"{side}_seconds"], cut))
+            took = row[f"{side}_tokens"], row[f"{side}_seconds"]
+            sides.append(Side(arm, title(arm), because, *took, cut, row[f"{side}_prompt"], row[f"{side}_left_out"]))
         ask = json.loads(row["ask"])
         return Reveal(choice, ask["kind"], ask["payload"], sides[0], sides[1], again=row["purpose"] == "repeat")
 
     # ---- what came of it
 
-    def outcome(self, session: str) -> Outcome:
-        """What the person's votes say so far."""
+    def outcome(self, session: str, *, pictures: bool = False) -> Outcome:
+        """What the person's votes say so far, on texts or on pictures."""
         rows: dict[str, list[Row]] = {}
         for row in self.store.costs(self.store.rater(session)):
             rows.setdefault(row["arm"], []).append(row)
@@ -581,7 +618,8 @@ class Studio:
             arm: Cost(len(texts), median(t["tokens"] for t in texts), median(t["seconds"] for t in texts))
             for arm, texts in rows.items()
         }
-        return outcome(self.store.ballots(), self.store.ballots("repeat"), costs)
+        main, again = self.store.ballots(pictures=pictures), self.store.ballots("repeat", pictures=pictures)
+        return outcome(main, again, costs)
 
     def taste(self, session: str) -> Taste:
         rater = self.store.rater(session)
@@ -695,11 +733,12 @@ class Studio:
 
     def engine_line(self) -> str:
         """Which model writes, and how it runs."""
-        return engine_line(self.lm)
+        return engine_line(self.lm, self.painter)
 
 
-def engine_line(lm: Backbone) -> str:
-    return f"{lm.describe()}; likes are seen by {encoder.NAME}"
+def engine_line(lm: Backbone, painter: Painter | None) -> str:
+    paints = f"; {painter.describe()}" if painter else ""
+    return f"{lm.describe()}; likes are seen by {encoder.NAME}{paints}"
 
 
 def coming_again(main: Sequence[Ballot], again: Sequence[Ballot]) -> list[str]:

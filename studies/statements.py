@@ -1,12 +1,12 @@
 """Sentences of a summary that the person calls wrong: they go at once, and what says the same again is left out."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
+from engine.summary import sentences as sentences
 from studies.database import Row
 from studies.store import LOCAL, Refused, Store
 
@@ -14,11 +14,6 @@ SAME = 0.85  # cosine from which on a sentence says again what was called wrong
 MOST = 50  # sentences that are kept as wrong; the latest stand
 
 Encode = Callable[[Sequence[str]], NDArray[Any]]
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a summary, as the page shows them one by one."""
-    return [part for part in re.split(r"(?<=[.!?\u2026])\s+", text.strip()) if part]
 
 
 def wrong_in(summary: Row | None) -> list[str]:

@@ -22,7 +22,7 @@ from engine.profile import Edit
 from studies.database import SCHEMA, Row, opened
 from studies.ratings import Ballot
 from studies.reactions import Reactions, as_item
-from studies.schedule import Kind, Purpose
+from studies.schedule import PICTURE, Kind, Purpose
 from studies.vectors import Vectors, key_of
 
 ME = "me"  # one data folder is one person; visitors of a hosted room get their own in a later step
@@ -45,7 +45,11 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One text that may be shown: its arm, and what it took. `evidence` are ids of the likes it was told about."""
+    """One text that may be shown: its arm, and what it took. `evidence` are ids of the likes it was told about.
+
+    Of a picture `text` is the name of its file; `prompt` is what the image model was told, `tokens` as that reads them,
+    and `left_out` how many statements of the person's taste did not fit into it.
+    """
 
     id: str
     arm: str
@@ -56,6 +60,8 @@ class Candidate:
     seconds: float = 0.0
     finish: str = "stop"
     state: str = ""  # what the arm had learned
+    prompt: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,8 +428,9 @@ class Store:
     def keep_candidate(self, candidate: Candidate) -> None:
         """Keep a text that may be shown; one that is known already changes nothing."""
         self.db.run(
-            """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, state, made_at)
-            values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :state, :at)
+            """insert into candidate (id, arm, item_id, text, evidence, tokens, seconds, finish, state, prompt,
+            left_out, made_at)
+            values (:id, :arm, :item_id, :text, :evidence, :tokens, :seconds, :finish, :state, :prompt, :left_out, :at)
             on conflict (id) do nothing""",
             **asdict(candidate) | {"evidence": json.dumps(candidate.evidence), "at": now()},
         )
@@ -706,9 +713,9 @@ class Store:
             self.db.if_unsure(this, won[0]["trial_id"])
         return self._revealed(won[0]["trial_id"])
 
-    def ballots(self, purpose: Literal["main", "repeat"] = "main") -> list[Ballot]:
-        """Every vote outside of studies that counts: on a pair, not void, not withdrawn. Votes on pairs that were shown
-        again are a matter of their own."""
+    def ballots(self, purpose: Literal["main", "repeat"] = "main", *, pictures: bool = False) -> list[Ballot]:
+        """Every vote outside of studies that counts: on a pair of texts, or of `pictures`, not void, not withdrawn.
+        Votes on pairs that were shown again are a matter of their own."""
         rows = self.db.rows(
             """select t.id, t.rater, t.ask, t.repeats, l.arm as left_arm, r.arm as right_arm, v.choice
             from vote v join trial t on t.id = v.trial_id
@@ -723,6 +730,8 @@ class Store:
         found = []
         for row in rows:
             ask, marked = json.loads(row["ask"]), frozenset(marks.get(row["id"], ()))
+            if (ask["kind"] == PICTURE) != pictures:
+                continue
             found.append(
                 Ballot(
                     row["rater"], row["left_arm"], row["right_arm"], row["choice"], marked, row["id"],
@@ -730,6 +739,17 @@ class Store:
                 )
             )  # fmt: skip
         return found
+
+    def may_see(self, rater: str, picture: str) -> bool:
+        """Whether this is the name of a picture that the person was shown."""
+        return bool(
+            self.db.rows(
+                """select 1 from candidate c join trial t on c.id in (t.left_id, t.right_id)
+                where c.text = :picture and c.prompt <> '' and t.rater = :rater and t.shown_at is not null""",
+                picture=picture,
+                rater=rater,
+            )
+        )
 
     def show_again(self, trial: str, session: str) -> Row | None:
         """Put a judged pair on the table once more, its sides swapped."""
@@ -757,16 +777,20 @@ class Store:
     def counts(self, rater: str) -> dict[str, int]:
         """Likes, dislikes and counted votes of one person, for progress lines."""
         signs = [signal.sign for _, signal in self.reactions(rater)]
-        votes = sum(ballot.rater == rater for ballot in self.ballots())
+        ballots = [*self.ballots(), *self.ballots(pictures=True)]
+        votes = sum(ballot.rater == rater for ballot in ballots)
         return {"likes": signs.count(1), "dislikes": signs.count(-1), "votes": votes}
 
 
 # What may be shown before the vote has no arm in it; what may be shown after, has.
-_SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source
+_SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source,
+l.prompt <> '' as pictures
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id
 left join item i on i.id = l.item_id and t.kind = 'card'"""
 _REVEALED = """select t.id, t.kind, t.study, t.purpose, t.shown_at, t.engine, t.ask, l.text as left_text,
 r.text as right_text, l.item_id,
 l.arm as left_arm, l.evidence as left_evidence, l.tokens as left_tokens, l.seconds as left_seconds,
-r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds
+l.prompt as left_prompt, l.left_out as left_left_out,
+r.arm as right_arm, r.evidence as right_evidence, r.tokens as right_tokens, r.seconds as right_seconds,
+r.prompt as right_prompt, r.left_out as right_left_out
 from trial t join candidate l on l.id = t.left_id left join candidate r on r.id = t.right_id"""

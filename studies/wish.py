@@ -1,4 +1,5 @@
-"""What a person wants to judge: jokes, posts, captions or replies, about neutral topics, their own, or one named."""
+"""What a person wants to judge: jokes, posts, captions or replies, and pictures where they are offered, about neutral
+topics, their own, or one named."""
 
 import random
 from dataclasses import dataclass
@@ -6,14 +7,15 @@ from typing import Literal, get_args
 
 from collectors.item import one_line
 from engine.profile import Profile
-from studies.schedule import TOPICS
+from studies.schedule import PICTURE, TOPICS
 from studies.store import Refused
 
-Wanted = Literal["joke", "post", "caption", "reply"]
+Wanted = Literal["joke", "post", "caption", "reply", "picture"]
 MINE = "mine"  # the topics of one's own profile
 MAX_ABOUT = 120  # characters of what a person names
 
-# Neutral like TOPICS, and for the same reason; a caption needs a picture in words, a reply something to answer.
+# Neutral like TOPICS, and for the same reason; a caption and a picture need a scene in words, a reply something to
+# answer.
 SCENES = (
     "a cat sitting in an office chair in front of two managers", "a penguin waiting at a bus stop in the rain",
     "an astronaut looking for the keys to the spaceship", "two snails at a traffic light",
@@ -39,7 +41,7 @@ POSTS = (
     "Today I said 'you too' to a waiter.", "There are eleven remote controls and none is for this.",
     "I painted the wall myself, and also the floor.", "My horoscope warned me, but it came by post.",
 )  # fmt: skip
-POOLS: dict[str, tuple[str, ...]] = {"joke": TOPICS, "post": TOPICS, "caption": SCENES, "reply": POSTS}
+POOLS: dict[str, tuple[str, ...]] = {"joke": TOPICS, "post": TOPICS, "caption": SCENES, "reply": POSTS, PICTURE: SCENES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,17 @@ class Wish:
     about: str = ""
 
     @classmethod
-    def of(cls, kind: str, about: str) -> "Wish":
-        """As the page says it. Raises Refused for a kind that is none."""
-        if kind not in get_args(Wanted):
-            raise Refused(f"there is no such kind of text: use one of {', '.join(get_args(Wanted))}")
+    def of(cls, kind: str, about: str, pictures: bool = False) -> "Wish":
+        """As the page says it. Raises Refused for a kind that is none, or not offered."""
+        offered = [known for known in get_args(Wanted) if pictures or known != PICTURE]
+        if kind not in offered:
+            raise Refused(f"there is no such kind here: use one of {', '.join(offered)}")
         return cls(kind, one_line(about)[:MAX_ABOUT])  # type: ignore[arg-type]
+
+    @property
+    def pictures(self) -> bool:
+        """Whether it is for pictures."""
+        return self.kind == PICTURE
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -63,7 +71,7 @@ class Wish:
 
     def payload(self, seed: int, position: int, topic: str, profile: Profile) -> str:
         """What the pair at `position` is about: pure, the same on any machine. `topic` is the schedule's own."""
-        if self.about == MINE and self.kind in ("joke", "post"):
+        if self.about == MINE and self.kind in ("joke", "post", PICTURE):
             mine = [told.label for told in profile.topics if len(told.examples) > 1]
             return mine[position % len(mine)] if mine else topic
         if self.about and self.about != MINE:

@@ -14,6 +14,7 @@ from collectors.item import Item, Signal
 from engine.backbone import Backbone
 from engine.claude import ApiTrouble, Claude, NotPermitted
 from engine.decode import WindowError
+from engine.pictures import Painter, PictureError, Stopped, lacks
 from engine.profile import MAX_SIGNALS, Book, Edit, Profile, digest, remarked, representatives
 from engine.recommend.scorer import Scorer
 from engine.server import ServerError
@@ -21,7 +22,8 @@ from engine.summary import MIN_LIKES, summarize, summarize_by, to_send
 from studies import settings
 from studies.database import Row, StoreError
 from studies.device import by_model
-from studies.pairs import Person, make_card, make_pairs, ready_pairs
+from studies.pairs import Person, make_card, make_pairs, ready_pairs, waiting_for
+from studies.pictures import make_pictures
 from studies.ranking import Ranking
 from studies.statements import carried, without, wrong_in
 from studies.store import LOCAL, Store
@@ -59,8 +61,11 @@ class Worker(threading.Thread):
         claude: Claude | None = None,
         scorer: Scorer | None = None,
         turns: Turns | None = None,
+        painter: Painter | None = None,
     ) -> None:
         super().__init__(name="worker", daemon=True)
+        self.painter = painter
+        self.painting: tuple[int, int, float] | None = None  # steps done of a pair of pictures, of how many, since when
         self.ranking = Ranking(scorer)
         self.turns = turns or Turns()
         self.wish = ANYTHING  # what the person wants to judge
@@ -106,8 +111,9 @@ class Worker(threading.Thread):
             except Exception as error:  # whatever a model or disk throws, the app goes on and says so
                 away = False
                 log.exception("the next texts could not be written")
-                known = isinstance(error, StoreError | WindowError)
-                why = str(error) if isinstance(error, WindowError) else f"{type(error).__name__}: {error}"
+                known = isinstance(error, StoreError | WindowError | PictureError)
+                plain = isinstance(error, WindowError | PictureError)
+                why = str(error) if plain else f"{type(error).__name__}: {error}"
                 self._fail(why, str(error) if known else "the model failed")
 
     def _fail(self, why: str, trouble: str) -> None:
@@ -140,6 +146,13 @@ class Worker(threading.Thread):
         """A page asked for a pair that is not there yet, and will ask again: its turn comes before writing ahead."""
         self.waited_until = time.monotonic() + ASKS_AGAIN
 
+    def seconds_left(self) -> float:
+        """How long until what a page waits for is there, by how far it is or by what turns took lately."""
+        if painting := self.painting:
+            done, of, began = painting
+            return (time.monotonic() - began) / done * (of - done)
+        return self.turns.seconds_left(self)
+
     def wait(self, seconds: float) -> None:
         """Wait until something became ready or failed, at most `seconds`."""
         with self._changed:
@@ -169,7 +182,9 @@ class Worker(threading.Thread):
     def _most_urgent(self) -> tuple[bool, Callable[[], bool]]:
         """Whether the model is needed for it, and what is to be done."""
         person = self._person()
-        if not self.store.ready(self.rater, "pair"):
+        if self._summary_is_old(person) and person.wish.pictures and lacks(person.profile):
+            return True, lambda: self._summarize(person)  # there is nothing yet that a picture could be told
+        if not waiting_for(self.store, self.rater, person.wish):
             return True, lambda: self._write_pairs(person, 1)  # somebody may wait: one is quicker than two
         if self._summary_is_old(person):
             return True, lambda: self._summarize(person)
@@ -181,7 +196,26 @@ class Worker(threading.Thread):
         return False, self._read_ahead
 
     def _write_pairs(self, person: Person, count: int) -> bool:
+        if person.wish.pictures and self.painter:
+            return self._paint(person, self.painter)
         return self._fruit(make_pairs(self.store, self.lm, person, count))
+
+    def _paint(self, person: Person, painter: Painter) -> bool:
+        """One pair of pictures, which is given up where the person wants something else meanwhile."""
+        began = time.monotonic()
+
+        def on_step(done: int, of: int) -> None:
+            self.painting = done, of, began
+
+        try:
+            shown = make_pictures(
+                self.store, painter, person, lambda: self._closing.is_set() or self.wish != person.wish, on_step
+            )
+        except Stopped:
+            return True
+        finally:
+            self.painting = None
+        return self._fruit(shown)
 
     def _write_card(self, person: Person) -> bool:
         return self._fruit(make_card(self.store, self.lm, person, self.store.cards_written(self.rater)))

@@ -20,6 +20,7 @@ from engine.profile import Profile, build
 from engine.weights import EMBEDDED, cache_folder, embedded
 from studies.store import Store
 from tests.postgres import Server, serving
+from tests.tiny_pictures import make_pipeline
 
 WORKERS = 2  # each may hold 3.5 GB, and the app that a test starts comes on top
 # As the app does, and shared among the workers.
@@ -137,3 +138,9 @@ def tiny_folder(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Pat
     tiny.model.save_pretrained(folder)
     tiny.tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text-to-image model of random weights as a folder for `--image-model`."""
+    return make_pipeline(tmp_path_factory.mktemp("tiny-pictures"))

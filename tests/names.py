@@ -5,6 +5,7 @@ import re
 
 from engine.learning import learns
 from engine.methods import ARMS, METHODS
+from engine.pictures import TITLES
 from studies.pairs import OPENING, title
 from studies.schedule import HUMAN
 
@@ -13,9 +14,9 @@ from studies.schedule import HUMAN
 UNTAUGHT = [arm for arm, method in ARMS.items() if not learns(method)]  # what can run on a model nobody taught
 TAUGHT = [arm for arm in ARMS if arm not in UNTAUGHT]
 BEGINNING = [arm for arm in UNTAUGHT if arm in OPENING]  # what takes part before anybody chose
-_ARM = "|".join(re.escape(arm) for arm in ARMS)
+_ARM = "|".join(re.escape(arm) for arm in [*ARMS, *TITLES])
 _VALUE = "|".join(f"[\"']{name}(?:-[0-9a-f]{{6}})?[\"']" for name in [*METHODS, HUMAN] if name != "none")
-_TITLE = "|".join(re.escape(title(arm)) for arm in [*ARMS, HUMAN])
+_TITLE = "|".join(re.escape(title(arm)) for arm in [*ARMS, HUMAN, *TITLES])
 _MODEL = r"smollm|tiny-model|llama|qwen|135m"
 NAMES = re.compile(f"{_ARM}|{_VALUE}|{_TITLE}|{_MODEL}", re.IGNORECASE)
 IN_SIGHT = re.compile(rf"{_ARM}|{_TITLE}|{_MODEL}|\b(?:history|retrieval|summary|profile|prompt)\b", re.IGNORECASE)

@@ -1,4 +1,4 @@
-// Blind pairs. Both texts come together, or the page says how long it will take and asks again each second: so a line
+// Blind pairs. Both texts, or pictures, come together, or the page says how long it will take and asks again each second: so a line
 // that breaks, a phone that sleeps and a reload lose nothing. One vote a pair; names come with the server's yes.
 window.palate.when("#pair", () => {
   const { call, seen, make } = window.palate;
@@ -6,27 +6,46 @@ window.palate.when("#pair", () => {
   const AGAIN = 1_000;
   let pair = "", asking = false, sending = false, began = 0;
 
-  const side = (where, text, id) => {
+  const SIDES = ["left", "right"];
+
+  const written = (text) => {
     const said = make("div", "said", text);
     said.dir = "auto";
-    if (id) said.dataset.trial = id;
-    by(`#${where}-text`).replaceChildren(said);
+    return said;
   };
+  const painted = async (where, place) => {
+    const picture = new Image();
+    picture.className = "painted";
+    picture.alt = `${where === "left" ? "Left" : "Right"} picture`; // what it was told would name its arm
+    picture.src = `${window.gradio_config.root}/${place}`;
+    await picture.decode(); // neither is shown before both are there
+    return picture;
+  };
+  const made = (told) => Promise.all(SIDES.map((where) => (told.pictures ? painted(where, told[where]) : written(told[where]))));
   const blank = () => {
-    for (const where of ["left", "right"]) {
-      side(where, "...", "");
+    for (const where of SIDES) {
+      by(`#${where}-text`).replaceChildren(written("..."));
       by(`#${where}-text`).classList.add("skeleton");
     }
+  };
+  const named = (where, pictures) => {
+    const column = by(`#${where}-text`).parentElement, of = pictures ? "picture" : "text";
+    column.setAttribute("aria-label", `${where === "left" ? "Left" : "Right"} ${of}`);
+    column.querySelector("legend").textContent = `Marks of the ${where} ${of}`;
+    column.querySelector(".ai").textContent = pictures ? "Looks AI" : "Sounds AI";
   };
   const ready = () => {
     for (const button of document.querySelectorAll("[data-choice]")) button.disabled = !pair || sending;
   };
-  const lay = (told) => {
-    for (const where of ["left", "right"]) by(`#${where}-text`).classList.remove("skeleton");
+  const lay = (told, shown) => {
     if (told.id !== pair) for (const box of document.querySelectorAll("#pair input")) box.checked = false;
     pair = told.id;
-    side("left", told.left, told.id);
-    side("right", told.right, told.id);
+    SIDES.forEach((where, n) => {
+      shown[n].dataset.trial = told.id;
+      named(where, told.pictures);
+      by(`#${where}-text`).classList.remove("skeleton");
+      by(`#${where}-text`).replaceChildren(shown[n]);
+    });
     by("#pair-wait").hidden = true;
     by("#reveal").replaceChildren();
     ready();
@@ -53,12 +72,13 @@ window.palate.when("#pair", () => {
     blank();
     while (asking) {
       const told = document.hidden ? null : await call("pair_now").catch(() => null);
-      if (told?.id) {
+      const shown = told?.id ? await made(told).catch(() => null) : null; // a picture that does not come is asked again
+      if (shown) {
         asking = false;
-        lay(told);
+        lay(told, shown);
         break;
       }
-      if (told) wait(told);
+      if (told) wait(told.id ? { trouble: "the pictures did not come" } : told);
       await new Promise((go) => setTimeout(go, AGAIN));
     }
   };
@@ -69,7 +89,7 @@ window.palate.when("#pair", () => {
   const vote = async (choice) => {
     if (!pair || sending) return;
     const judged = pair;
-    const marks = ["left", "right"].map((where) => [...document.querySelectorAll(`#${where}-marks :checked`)].map((box) => box.value));
+    const marks = SIDES.map((where) => [...document.querySelectorAll(`#${where}-marks :checked`)].map((box) => box.value));
     sending = true;
     ready();
     const told = await call("vote", judged, choice, ...marks).catch(() => null);
@@ -96,12 +116,16 @@ window.palate.when("#pair", () => {
     call("teach_from", judged, teach, box.checked).catch(() => { box.checked = !box.checked; });
   });
 
-  const wish = by("#wish"), about = by("#wish-about"), named = by("#wish-named");
+  const wish = by("#wish"), about = by("#wish-about"), subject = by("#wish-named");
+  let granted = wish.elements.kind.value;
   const wanted = () => {
-    named.hidden = about.value !== "named";
-    const what = about.value === "named" ? named.value.trim() : about.value;
-    if (about.value === "named" && !what) return named.focus();
-    call("wish", wish.elements.kind.value, what).then(() => { if (by("#reveal").children.length) next(); }).catch(() => {});
+    subject.hidden = about.value !== "named";
+    const what = about.value === "named" ? subject.value.trim() : about.value, kind = wish.elements.kind.value;
+    if (about.value === "named" && !what) return subject.focus();
+    call("wish", kind, what).then(() => {
+      granted = kind;
+      if (by("#reveal").children.length) next();
+    }).catch(() => { wish.elements.kind.value = granted; });
   };
   wish.addEventListener("change", wanted);
   // with a mouse one goes on voting by arrow keys, which would else choose among the kinds

@@ -24,6 +24,7 @@ INSTRUCTIONS = {
     "joke": "Tell one short, funny joke about {}. Write only the joke, in one to three sentences.",
     "post": "Write one short, funny social media post about {}. Write only the post, in one to three sentences.",
     "caption": "Write one short, funny caption for this picture: {}. Write only the caption, in one sentence.",
+    "picture": "A funny picture: {}.",  # said to an image model, which is no writer
     "reply": 'Write one short, funny reply to this post: "{}" Write only the reply, in one to three sentences.',
 }
 
@@ -32,7 +33,7 @@ INSTRUCTIONS = {
 class Ask:
     """What is wanted, and the sampler. The sampler stands here, not in a method, so it is equal for all arms."""
 
-    kind: Literal["joke", "post", "caption", "reply", "task"] = "joke"
+    kind: Literal["joke", "post", "caption", "reply", "picture", "task"] = "joke"
     payload: str = (
         "anything"  # topic, picture in words, post to answer, or a task's whole text: what retrieval looks for
     )

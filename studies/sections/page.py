@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from engine.methods import ARMS
+from engine.pictures import TITLES
 from studies.agreement import Interval
 from studies.figures import NONE, Bar, whole
 from studies.pairs import title
@@ -109,7 +110,7 @@ class Page:
 def title_of(arm: str) -> str:
     """What an arm is, in words; one that is not known keeps its id."""
     way, _, model = arm.partition("@")
-    known = title(way) if way == HUMAN or way in ARMS else "shuffled words" if way == SALAD else way
+    known = title(way) if way == HUMAN or way in ARMS or way in TITLES else "shuffled words" if way == SALAD else way
     return f"{known} by {model}" if model else known
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from studies.figures import NONE, Cell, forest, lines, table, whole
 from studies.ratings import RESAMPLES, Standing, rates, standings
 from studies.sections.alone import of_rates
-from studies.sections.page import COVERAGE, MEASURED, Page, Section, bar, between, signed
+from studies.sections.page import COVERAGE, MEASURED, Page, Section, bar, between, signed, title_of
 from studies.sequential import ENOUGH, evidence
 
 FEW = 20  # raters, under which a reader may doubt an interval that is drawn from them
@@ -62,6 +62,24 @@ def rates_in_pairs(page: Page) -> Section:
         f"like AI, of the pairs that were not skipped. {page.bounds}"
     )
     return Section("rates", "Rates in pairs", told, of_rates(page, rates(page.records.ballots, seed=page.seed)))
+
+
+def pictures(page: Page) -> Section | None:
+    """Of pairs of pictures, where there were any."""
+    ballots = page.records.pictures
+    if not ballots:
+        return None
+    told = (
+        f"{len(ballots)} votes on pairs of pictures, which stand here and in no other figure of this page. Both were "
+        "painted by one image model from one seed; the arms differ in its prompt alone."
+    )
+    rows = standings(ballots, seed=page.seed)
+    cells = [
+        (title_of(r.arm), signed(r.strength), between(r.low, r.high, votes(r)), r.wins, r.losses, r.ties) for r in rows
+    ]
+    head = ("arm", "strength", "95 % interval", "won", "lost", "tied")
+    body = table("Standings of pictures", head, cells) + of_rates(page, rates(ballots, seed=page.seed), "pictures")
+    return Section("pictures", "Pictures", told, body)
 
 
 def matrix(page: Page) -> Section:

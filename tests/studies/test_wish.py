@@ -13,7 +13,7 @@ from studies.wish import ANYTHING, MAX_ABOUT, MINE, POOLS, POSTS, SCENES, Wish
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_over_a_cycle_everything_of_the_pool_comes_once(kind: str, profile: Profile) -> None:
-    wish, pool = Wish.of(kind, ""), POOLS[kind]
+    wish, pool = Wish.of(kind, "", pictures=True), POOLS[kind]
     asked = [wish.payload(7, position, TOPICS[position % len(TOPICS)], profile) for position in range(len(pool))]
     assert sorted(asked) == sorted(pool)
 
@@ -48,11 +48,11 @@ def test_what_is_named_is_asked_for_and_is_one_short_line(profile: Profile) -> N
 
 def test_another_wish_is_another_schedule_and_no_wish_is_the_one_of_old() -> None:
     assert ANYTHING.parts == () == Wish.of("joke", "").parts
-    parts = [Wish.of(kind, about).parts for kind in POOLS for about in ("", MINE, "ducks")]
+    parts = [Wish.of(kind, about, pictures=True).parts for kind in POOLS for about in ("", MINE, "ducks")]
     assert len(set(parts)) == len(parts)
 
 
-@pytest.mark.parametrize("kind", ["", "task", "JOKE", "sonnet", "None"])
+@pytest.mark.parametrize("kind", ["", "task", "JOKE", "sonnet", "None", "picture"])
 def test_a_kind_that_is_none_is_refused(kind: str) -> None:
     with pytest.raises(Refused, match="no such kind"):
         Wish.of(kind, "")
