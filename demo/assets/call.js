@@ -47,6 +47,11 @@ window.palate = (() => {
     element.textContent = text; // never markup: texts are people's and models'
     return element;
   };
+  // A text that scrolls is reached by the Tab key, any other would only be in the way.
+  const reach = (text) => {
+    if (text.scrollHeight > text.clientHeight + 1) text.tabIndex = 0;
+    else text.removeAttribute("tabindex");
+  };
   const copy = async (selector) => {
     const text = document.querySelector(selector)?.innerText ?? "";
     try {
@@ -58,5 +63,5 @@ window.palate = (() => {
       getSelection().addRange(range); // marked, to be copied by hand, where the browser does not let us
     }
   };
-  return { copy, call, seen, open, when, make };
+  return { copy, call, seen, open, when, make, reach };
 })();

@@ -1,12 +1,12 @@
-// Blind pairs. Both texts, or pictures, come together, or the page says how long it will take and asks again each second: so a line
-// that breaks, a phone that sleeps and a reload lose nothing. One vote a pair; names come with the server's yes.
+// Blind pairs. Both texts, or pictures, come together, or the page says how long it will take and asks again each
+// second: so a line that breaks, a phone that sleeps and a reload lose nothing. One vote a pair; names come with the
+// server's yes.
 window.palate.when("#pair", () => {
-  const { call, seen, make } = window.palate;
+  const { call, seen, make, reach } = window.palate;
   const by = (selector) => document.querySelector(selector);
   const AGAIN = 1_000;
-  let pair = "", asking = false, sending = false, began = 0;
-
   const SIDES = ["left", "right"];
+  let pair = "", asking = false, sending = false, began = 0;
 
   const written = (text) => {
     const said = make("div", "said", text);
@@ -45,6 +45,7 @@ window.palate.when("#pair", () => {
       named(where, told.pictures);
       by(`#${where}-text`).classList.remove("skeleton");
       by(`#${where}-text`).replaceChildren(shown[n]);
+      reach(shown[n]);
     });
     by("#pair-wait").hidden = true;
     by("#reveal").replaceChildren();

@@ -1,7 +1,7 @@
 // The feed: at most four cards in the page, the last answered, the one in view and two to come. An answer shows at once
 // and goes to the server after those before it; if it is refused, its card comes back.
 window.palate.when("#feed", (feed) => {
-  const { call, seen, make } = window.palate;
+  const { call, seen, make, reach } = window.palate;
   const by = (selector) => document.querySelector(selector);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const SAID = { like: "Liked", dislike: "Not liked", skip: "Skipped" };
@@ -43,6 +43,7 @@ window.palate.when("#feed", (feed) => {
     feed.querySelector("#feed-card")?.removeAttribute("id");
     (cards[0] ?? wanted.at(-1)).element.id = "feed-card";
     if (gone) feed.scrollTo({ top: above - gone, behavior: "instant" });
+    for (const card of wanted) reach(card.element.querySelector(".said"));
   };
   const toNow = (smoothly) => {
     const now = by("#feed-card");
