@@ -22,14 +22,16 @@ class Sayable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or "upload" in parts(scope):
             return await self.app(scope, receive, send)
-        body, more = b"", True
+        come, more = bytearray(), True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 return  # it went away
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-            if len(body) > LONGEST:
+            come += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(come) > LONGEST:
                 return await JSONResponse({"error": TOO_MUCH}, 413)(scope, receive, send)
+        body = bytes(come)
         if not sayable(body):
             return await JSONResponse({"error": NOT_OURS}, 400)(scope, receive, send)
         told = False

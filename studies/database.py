@@ -196,7 +196,7 @@ class Sqlite(Database):
     @contextmanager
     def atomic(self) -> Iterator[None]:
         with self.connected() as db:
-            if getattr(self._local, "db", None):
+            if db.conn.in_transaction:  # this thread's own: none that is free is in one
                 with db.atomic():
                     yield
                 return

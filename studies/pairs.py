@@ -22,7 +22,7 @@ from engine.summary import whole_sentences
 from studies.database import Row
 from studies.device import by_model
 from studies.leaks import void_reason
-from studies.schedule import HUMAN, PICTURE, Slot, ask_seed, schedule_id, slot
+from studies.schedule import HUMAN, PICTURE, Kind, Slot, ask_seed, schedule_id, slot
 from studies.store import MAX_HUMAN, Candidate, Store, Trial, new_id
 from studies.wish import ANYTHING, Wish
 
@@ -58,6 +58,35 @@ class Person:
     def about(self, position: int, topic: str) -> str:
         """What the pair at `position` is about, where the schedule says `topic`."""
         return self.wish.payload(self.seed, position, topic, self.profile)
+
+    def trial(
+        self,
+        kind: Kind,
+        left: Candidate,
+        right: Candidate | None,
+        ask: Ask,
+        engine: str,
+        void_reason: str | None,
+        schedule: str | None = None,
+        position: int | None = None,
+        attempt: int = 0,
+    ) -> Trial:
+        """What `engine` made for this person, as it is written down."""
+        return Trial(
+            id=new_id(),
+            rater=self.profile.user,
+            kind=kind,
+            left=left,
+            right=right,
+            ask=ask,
+            profile_digest=self.profile.digest,
+            engine=engine,
+            summary=self.summary,
+            schedule=schedule,
+            position=position,
+            attempt=attempt,
+            void_reason=void_reason,
+        )
 
 
 def selected(store: Store, rater: str) -> set[str]:
@@ -172,21 +201,8 @@ def make_pairs(store: Store, lm: Backbone, person: Person, count: int) -> int:
             for arm in (slots[position].left, slots[position].right)
         ]
         reason = void_reason_of(sides[0], sides[1], asks[position], profile)
-        trial = Trial(
-            id=new_id(),
-            rater=profile.user,
-            kind="pair",
-            left=sides[0],
-            right=sides[1],
-            ask=asks[position],
-            profile_digest=profile.digest,
-            engine=lm.fingerprint,
-            summary=person.summary,
-            schedule=schedule,
-            position=position,
-            attempt=attempts[position],
-            void_reason=reason,
-        )
+        place = schedule, position, attempts[position]
+        trial = person.trial("pair", sides[0], sides[1], asks[position], lm.fingerprint, reason, *place)
         store.write(trial, person.seed, arms)
         shown += reason is None
     if shown:
@@ -216,20 +232,7 @@ def make_card(store: Store, lm: Backbone, person: Person, turn: int) -> int:
     wanted = {0: (Slot(arm, arm, topic), ask)}
     candidate = by_model(write_texts, lm, store.db.folder, profile, wanted)[0, arm]
     reason = void_reason_of(candidate, None, ask, profile)
-    store.write(
-        Trial(
-            id=new_id(),
-            rater=profile.user,
-            kind="card",
-            left=candidate,
-            right=None,
-            ask=ask,
-            profile_digest=profile.digest,
-            engine=lm.fingerprint,
-            summary=person.summary,
-            void_reason=reason,
-        )
-    )
+    store.write(person.trial("card", candidate, None, ask, lm.fingerprint, reason))
     return int(reason is None)
 
 

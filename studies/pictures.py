@@ -16,7 +16,7 @@ from engine.summary import MIN_LIKES
 from studies.database import StoreError
 from studies.pairs import Person, next_slots, retire
 from studies.schedule import PICTURE, ask_seed
-from studies.store import Candidate, Refused, Store, Trial, new_id
+from studies.store import Candidate, Refused, Store, new_id
 from studies.wish import Wish
 
 FOLDER = "pictures"  # of a person's data folder
@@ -59,21 +59,8 @@ def make_pictures(
         for arm, prompt in zip((there.left, there.right), prompts, strict=True)
     )
     reason = void_reason(*pictures)
-    trial = Trial(
-        id=new_id(),
-        rater=profile.user,
-        kind="pair",
-        left=left,
-        right=right,
-        ask=ask,
-        profile_digest=profile.digest,
-        engine=painter.fingerprint,
-        summary=person.summary,
-        schedule=schedule,
-        position=position,
-        attempt=attempts[position],
-        void_reason=reason,
-    )
+    place = schedule, position, attempts[position]
+    trial = person.trial("pair", left, right, ask, painter.fingerprint, reason, *place)
     files = dict(zip((left.text, right.text), pictures, strict=True))
     try:
         _keep(store, files)

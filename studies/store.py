@@ -717,11 +717,8 @@ class Store:
         """Every vote outside of studies that counts: on a pair of texts, or of `pictures`, not void, not withdrawn.
         Votes on pairs that were shown again are a matter of their own."""
         rows = self.db.rows(
-            """select t.id, t.rater, t.ask, t.repeats, l.arm as left_arm, r.arm as right_arm, v.choice
-            from vote v join trial t on t.id = v.trial_id
-            join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
-            where t.role = 'judge' and t.study is null and t.void_reason is null and t.purpose = :purpose
-            and not exists (select 1 from undo u where u.trial_id = t.id) order by v.number""",
+            f"""select t.id, t.rater, t.ask, t.repeats, l.arm as left_arm, r.arm as right_arm, v.choice
+            {_COUNTED} order by v.number""",
             purpose=purpose,
         )
         marks: dict[str, set[str]] = {}
@@ -777,11 +774,15 @@ class Store:
     def counts(self, rater: str) -> dict[str, int]:
         """Likes, dislikes and counted votes of one person, for progress lines."""
         signs = [signal.sign for _, signal in self.reactions(rater)]
-        ballots = [*self.ballots(), *self.ballots(pictures=True)]
-        votes = sum(ballot.rater == rater for ballot in ballots)
-        return {"likes": signs.count(1), "dislikes": signs.count(-1), "votes": votes}
+        [votes] = self.db.rows(f"select count(*) as n {_COUNTED} and t.rater = :rater", purpose="main", rater=rater)
+        return {"likes": signs.count(1), "dislikes": signs.count(-1), "votes": votes["n"]}
 
 
+# Votes outside of studies that count, on texts and on pictures.
+_COUNTED = """from vote v join trial t on t.id = v.trial_id
+join candidate l on l.id = t.left_id join candidate r on r.id = t.right_id
+where t.role = 'judge' and t.study is null and t.void_reason is null and t.purpose = :purpose
+and not exists (select 1 from undo u where u.trial_id = t.id)"""
 # What may be shown before the vote has no arm in it; what may be shown after, has.
 _SEEN = """select t.id, t.kind, t.study, l.text as left_text, r.text as right_text, i.community, i.source,
 l.prompt <> '' as pictures
